@@ -1,0 +1,49 @@
+"""State every promised number once, with its unit and the page that promises it."""
+
+from __future__ import annotations
+
+MB = 1_000_000
+MIB = 1024 * 1024
+
+# Deta docs, Micros > About, Technical Specifications and Important Notes
+EXECUTION_TIMEOUT_S = 10.0
+EXECUTION_MEMORY_BYTES = 512 * MIB
+EXECUTION_TMP_BYTES = 512 * MIB
+EXECUTION_TASKS = 1024
+PAYLOAD_BYTES = 5_500_000
+CODE_BYTES = 250 * MB
+DEPENDENCIES_BYTES = 250 * MB
+
+# Deta docs, Micros > Custom Domains and Sub-domains
+SUBDOMAIN_CHARACTERS_MIN = 4
+
+# Deta docs, Micros > Visor, Logs Retention
+EVENT_RETENTION_DAYS = 14
+
+# Ours: bundles
+BUNDLE_UPLOAD_BYTES = 250 * MB
+BUNDLE_ENTRIES = 20_000
+BUNDLE_PATH_BYTES = 1024
+
+# Ours: executions
+LIFESPAN_STARTUP_S = 10.0
+LIFESPAN_SHUTDOWN_S = 2.0
+IMPORT_TIMEOUT_S = 30.0
+QUEUE_LENGTH = 256
+QUEUE_WAIT_S = 2.0
+EXECUTORS_PER_MICRO = 64
+LOG_BYTES_PER_EXECUTION = 256 * 1024
+TIMEOUT_S_MAX = 900.0
+MEMORY_MB_MAX = 4096
+
+# Ours: the gateway
+REQUEST_HEAD_BYTES = 64 * 1024
+REQUEST_HEADERS = 100
+REQUEST_HEAD_S = 10.0
+REQUEST_BODY_S = 30.0
+CONNECTION_IDLE_S = 60.0
+RESPONSE_HEAD_BYTES = 64 * 1024
+
+# Ours: run and cron
+EVENT_INPUT_BYTES = 5_500_000
+EVENT_RESULT_BYTES = 5_500_000

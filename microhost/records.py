@@ -1,0 +1,146 @@
+"""Define the plain frozen data that travels between the parts. Times are aware UTC, durations float seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+from microhost.errors import Cause
+
+Trigger = Literal["http", "run", "cron"]
+Start = Literal["warm", "asleep", "cold"]
+RevisionState = Literal["live", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Group Micros, Bases and Drives that share keys. `id` is 8 to 11 lower-case alphanumerics."""
+
+    id: str
+    name: str
+    created_at: datetime
+    builds_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Micro:
+    """Describe one Micro as its owner set it up. `path` is its random sub-domain, `live_revision` None before the first deploy."""
+
+    id: str
+    project_id: str
+    name: str
+    runtime: str
+    path: str
+    created_at: datetime
+    subdomain: str | None = None
+    http_auth: bool = True
+    visor: bool = False
+    timeout_s: float = 10.0
+    memory_mb: int = 512
+    concurrency: int = 1
+    packages_as_of: date | None = None
+    live_revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Describe one immutable deployment of a Micro. `dependencies` is the id of its dependency set, None when it has none."""
+
+    id: str
+    micro_id: str
+    number: int
+    created_at: datetime
+    runtime: str
+    dependencies: str | None
+    code_bytes: int
+    files: int
+    state: RevisionState = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """Open one Micro's Deta Access. Only the sha256 of the whole key is kept; the key is `prefix.secret`."""
+
+    micro_id: str
+    name: str
+    description: str
+    prefix: str
+    digest: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Act as the owner over the API. Only the sha256 is kept; the token is `{id}_{secret}`."""
+
+    id: str
+    digest: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Fire a Micro's cron handler. `next_at` is the next tick not yet claimed; `running` the id of the claimed, unfinished firing."""
+
+    micro_id: str
+    expression: str
+    anchored_at: datetime
+    next_at: datetime | None
+    running: str | None = None
+    running_tick: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Record how one execution went. `cause` is None when it succeeded; `log` holds its output, at most LOG_BYTES_PER_EXECUTION."""
+
+    id: str
+    micro_id: str
+    revision_id: str
+    trigger: Trigger
+    started_at: datetime
+    duration_s: float
+    queued_s: float
+    start: Start
+    status: int
+    method: str = ""
+    path: str = ""
+    action: str = ""
+    cause: Cause | None = None
+    message: str = ""
+    log: str = ""
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Carry a run or cron call to a handler. `body` is the raw JSON input, `time` the scheduled minute of a cron tick."""
+
+    id: str
+    type: Literal["run", "cron"]
+    action: str = ""
+    body: str = "{}"
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """Hold what a handler returned, as JSON text, and what it printed."""
+
+    result: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
+
+    interface: Literal["asgi", "wsgi"] | None
+    run_actions: tuple[str, ...]
+    cron: bool
+    import_s: float
+    mode: Literal["fork", "fresh"] = "fork"
+    reason: str = ""
+    log: str = ""
+    warnings: tuple[str, ...] = field(default=())

@@ -1,0 +1,74 @@
+"""Read every setting once, from one TOML file and `MICROHOST_*` variables, and report all mistakes together.
+
+An environment variable wins over the file: `MICROHOST_PORT=9000` sets `port`. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from microhost.errors import ClientError
+
+PREFIX = "MICROHOST_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold what an operator may choose. Sizes in bytes, durations in seconds."""
+
+    data: Path = field(default=Path("data"), metadata={"help": "directory of everything that is kept"})
+    host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
+    port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
+    domain: str = field(default="localhost", metadata={"help": "domain of the console; Micros live below it"})
+    uid_base: int = field(default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"})
+    templates_memory_mb: int = field(default=2048, metadata={"help": "memory that sleeping Micros may hold before the least used is evicted"})
+    executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
+    insecure_sandbox: str = field(default="", metadata={"help": "comma-separated names of guards that may be missing"})
+    upstream_proxies: str = field(default="", metadata={"help": "addresses whose X-Forwarded-* headers are believed"})
+
+    @property
+    def public_url(self) -> str:
+        """Give the console's URL, such as `http://localhost:8000`."""
+        return f"http://{self.domain}:{self.port}"
+
+    def micro_url(self, label: str) -> str:
+        """Give the URL of the Micro whose sub-domain is `label`."""
+        return f"http://{label}.{self.domain}:{self.port}"
+
+
+def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
+    """Merge file, environment and command line, in rising order of weight.
+
+    Raises: ClientError naming every mistake at once, one a line.
+    """
+    values: dict[str, object] = {}
+    mistakes: list[str] = []
+    known = {each.name: each for each in fields(Settings)}
+    if file is not None:
+        values.update(tomllib.loads(file.read_text(encoding="utf-8")))
+    values.update({k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)})
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    for name in sorted(values.keys() - known.keys()):
+        mistakes.append(f"settings: {name!r} is not a setting; there are {', '.join(sorted(known))}")
+    chosen: dict[str, object] = {}
+    for name in known.keys() & values.keys():
+        try:
+            chosen[name] = _convert(known[name].type, values[name])
+        except (TypeError, ValueError):
+            mistakes.append(f"settings: {name} must be {known[name].metadata['help']}, not {values[name]!r}")
+    if mistakes:
+        raise ClientError("\n".join(mistakes))
+    return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above
+
+
+def _convert(kind: object, value: object) -> object:
+    if kind in ("int", int):
+        if isinstance(value, bool):
+            raise ValueError(value)
+        return int(str(value))
+    if kind in ("Path", Path):
+        return Path(str(value))
+    return str(value)

@@ -1,0 +1,39 @@
+"""Name every message between the host and the warden, and frame them.
+
+Theory of operation
+    One `SOCK_SEQPACKET` pair joins the warden (privileged, parent) and the host (unprivileged, child). A record is one JSON
+    object of at most RECORD_BYTES; descriptors ride along by SCM_RIGHTS. The set of operations is closed; a request
+    carries ids, never a path, an argument list or a uid: the warden derives those from its own settings, and takes limits only
+    when they are at most its own.
+
+Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...} or {"re": id, "error": "one sentence"}.
+
+    boot    {"sandbox", "micro", "runtime", "dependencies": id | null, "memory_bytes", "tmp_bytes", "tasks"}
+            start an interpreter in a sandbox of its own; none of the user's code runs
+    attach  {"sandbox", "revision", "mode": "fork" | "fresh"} + [environment, log, report]
+            mount the revision's code, let the guest import it; the event `template` tells how it went
+    lease   {"sandbox"} -> {"executor", "spare": bool} + [channel, stdout, stderr, freezer]
+            an executor: the frozen spare (thawed by the answer) or a new fork. `freezer` is open for writing: b"1" freezes, b"0" thaws on v2;
+            b"FROZEN", b"THAWED" on v1 (the answer's "freeze" and "thaw" say which bytes). Its first frame is `r` or `f` (runtimes/CONTRACT.md)
+    kill    {"executor"} -> {"evidence": {"cause": "out_of_memory" | "killed" | "exited" | "sandbox_died", "status": int | null,
+            "peak_memory_bytes", "cpu_s"}}
+            end an executor at once with all it started; answers the same again when called twice, or after it died by itself
+    stop    {"sandbox"}   end a sandbox with all its executors
+    list    -> {"sandboxes": [{"sandbox", "micro", "revision", "state", "mode", "memory_bytes", "executors": [...]}]}
+    install {"build", "runtime", "packages_as_of": date | null, "builds_allowed": bool} + [requirements, log] -> {"dependencies": id, "bytes"}
+            resolve and install a requirements file into the content-addressed store; the log receives uv's output
+    sweep   {"dependencies": [ids in use]}   delete dependency sets that no revision uses
+    ready   {}   the host serves: the warden may end the one it replaces
+    doctor  -> {"guards": [...]}, {"runtimes": [...]}
+
+Events {"event", ...}
+
+    template {"sandbox", "state": "ready" | "unsafe" | "failed" | "died", "reason"}
+             unsafe: not fit to be forked, `reason` says what it holds; stop it and attach a new sandbox in mode `fresh`
+    exited   {"executor", "sandbox", "evidence"}
+    drain    {}   stop scheduling, finish what runs, exit
+"""
+
+from __future__ import annotations
+
+RECORD_BYTES = 32 * 1024
