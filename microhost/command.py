@@ -1,0 +1,67 @@
+"""Parse the `microhost` command: serve, token, doctor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from microhost import settings
+from microhost.errors import ClientError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="microhost")
+def main() -> None:
+    """Host Micros, small web apps that sleep until asked, on this machine."""
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
+@click.option("--domain", help="Domain of the console; Micros live below it.  [default: localhost]")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
+def serve(config: Path | None, **options: object) -> None:
+    """Run the host until it is told to stop (SIGTERM or Ctrl-C)."""
+    from microhost.supervise import supervise
+
+    sys.exit(supervise(_load(config, **options)))
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]")
+def token(data: Path | None) -> None:
+    """Print the owner's access token, made when the host first started."""
+    file = _load(None, data=data).data / "owner.token"
+    try:
+        click.echo(file.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        _fail(f"'{file}' does not exist yet. Start the host once: microhost serve --data {file.parent}")
+    except PermissionError:
+        _fail(f"'{file}' may not be read by you. Ask as the user who runs the host.")
+
+
+@main.command()
+def doctor() -> None:
+    """Tell every guard: enforced, degraded or missing on this machine, and what to do."""
+    from sandbox.doctor import probe
+
+    report = probe()
+    click.echo(report.text())
+    sys.exit(0 if report.can_serve else 1)
+
+
+def _load(config: Path | None, **options: object) -> settings.Settings:
+    try:
+        return settings.load(config, os.environ, **options)
+    except ClientError as error:
+        _fail(error.message)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)
