@@ -1,0 +1,1 @@
+"""Deploy, start, call, schedule and record Micros."""
