@@ -1,0 +1,269 @@
+"""Say what a sandbox is: bubblewrap's arguments, in the order in which they act. Pure; read it from top to bottom.
+
+Theory of operation
+    Three things lie outside this list and are the launcher's: bubblewrap is started by a user id of the sandbox's own, never by
+    uid 0 (whose files under /proc/sys stay writable even without capabilities); with an empty environment (`--clearenv` would
+    leave the old one readable in /proc/1/environ); and with these arguments through a descriptor (`--args`), so that
+    /proc/1/cmdline shows no path of the host. Sources must be readable by that user id: see `visible.py`.
+
+    Every guard has a switch, so that a test can show that the attack succeeds without it. A product never turns one off but
+    `forbid_user_namespaces`, where an outer container does not let it be raised (the filter of system calls still holds it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SLOTS = 64
+UID_INSIDE = 1000
+HOSTNAME = "micro"
+TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
+
+BOOT = "/runtime/boot.py"
+
+# Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on others.
+ROOT_LINKS = (("usr/bin", "/bin"), ("usr/sbin", "/sbin"), ("usr/lib", "/lib"), ("usr/lib64", "/lib64"))
+
+# What container engines hide: the machine's devices, keys, timers and memory. A file is hidden under /dev/null, which cannot be opened on
+# a mount without devices; a directory under an empty one.
+HIDDEN_PROC_FILES = (
+    "/proc/config.gz",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/key-users",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/latency_stats",
+    "/proc/modules",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/vmallocinfo",
+)
+HIDDEN_PROC_DIRECTORIES = ("/proc/acpi", "/proc/asound", "/proc/driver", "/proc/scsi")
+READ_ONLY_PROC = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+
+ENVIRONMENT = (
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("HOME", "/tmp"),
+    ("TMPDIR", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    # One thread each: a template that holds no thread can be forked.
+    ("OMP_NUM_THREADS", "1"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Switch each guard; all are on."""
+
+    own_namespaces: bool = True  # processes, IPC, host name, cgroup view
+    new_network: bool = True
+    forbid_user_namespaces: bool = True
+    read_only_root: bool = True
+    read_only_dev: bool = True
+    proc_sys_read_only: bool = True
+    proc_masks: bool = True
+    new_session: bool = True
+    die_with_parent: bool = True
+    drop_capabilities: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """Describe one Micro's sandbox. Paths are the host's, absolute, and shown inside at the place named here."""
+
+    interpreter: str  # the real executable; it appears at its own path
+    prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
+    runtime: str  # shown at /runtime
+    etc: str  # a generated directory (`etc.py`), shown at /etc
+    dependencies: str | None = None  # shown at /dependencies; else that is an empty directory
+    seccomp_fd: int | None = None  # None only in a known-bad twin
+    hostname: str = HOSTNAME
+    tmp_bytes: int = TEMPLATE_TMP_BYTES
+    slots: int = SLOTS
+    chroot_capability: bool = True  # the template's only one; an executor enters its slot by it and drops it
+    root_links: tuple[tuple[str, str], ...] = ROOT_LINKS
+    proc_entries: frozenset[str] | None = (
+        None  # of the paths of /proc named above, those that this kernel has; None: all
+    )
+    environment: tuple[tuple[str, str], ...] = ENVIRONMENT
+    extra_options: tuple[str, ...] = ()  # tests only
+    guards: Guards = field(default_factory=Guards)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPolicy:
+    """Describe the sandbox in which dependencies are resolved and installed: the host's network, nothing of its files."""
+
+    interpreter: str
+    prefixes: tuple[str, ...]
+    etc: str  # a generated directory with the host's resolv.conf and hosts
+    uv: str  # the uv executable, shown at /uv
+    work: str  # shown at /work, writable: requirements, lock and target
+    cache: str  # shown at /cache, writable
+    readable: tuple[
+        str, ...
+    ] = ()  # local wheel directories and certificate files of the operator, each at its own path
+    seccomp_fd: int | None = None
+    hostname: str = "install"
+    tmp_bytes: int = 1024 * 1024 * 1024
+    root_links: tuple[tuple[str, str], ...] = ROOT_LINKS
+    proc_entries: frozenset[str] | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    guards: Guards = field(default_factory=Guards)
+
+
+def run_arguments(policy: RunPolicy) -> list[str]:
+    """Give bubblewrap's options for a Micro's sandbox, in order; the program (`run_command`) follows them."""
+    capabilities = ("CAP_SYS_CHROOT",) if policy.chroot_capability else ()
+    return [
+        *_isolate(policy.guards, policy.hostname, share_network=not policy.guards.new_network),
+        *_rights(policy.guards, capabilities),
+        *_set_environment(policy.environment),
+        *_show_system(policy.root_links, policy.etc),
+        *_show_proc(policy.guards, policy.proc_entries),
+        *("--dev", "/dev"),
+        *_show_own(policy.prefixes),
+        *("--ro-bind", policy.runtime, "/runtime"),
+        *(
+            ("--ro-bind", policy.dependencies, "/dependencies")
+            if policy.dependencies
+            else ("--dir", "/dependencies")
+        ),
+        *("--dir", "/micro"),
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", "/tmp"),
+        *_make_slots(policy),
+        *policy.extra_options,
+        *_close(policy.guards),
+        *("--chdir", "/micro"),
+        *_filter(policy.seccomp_fd),
+    ]
+
+
+def run_command(policy: RunPolicy) -> list[str]:
+    """Give the program of a Micro's sandbox: no site-packages, no user's settings, no bytecode written."""
+    return [policy.interpreter, "-I", "-S", "-B", BOOT]
+
+
+def install_arguments(policy: InstallPolicy) -> list[str]:
+    """Give bubblewrap's options for installing dependencies, in order; the program follows them."""
+    return [
+        *_isolate(policy.guards, policy.hostname, share_network=True),
+        *_rights(policy.guards, ()),
+        *_set_environment(policy.environment),
+        *_show_system(policy.root_links, policy.etc),
+        *_show_proc(policy.guards, policy.proc_entries),
+        *("--dev", "/dev"),
+        *_show_own(policy.prefixes),
+        *_show_own(policy.readable),
+        *("--ro-bind", policy.uv, "/uv"),
+        *("--bind", policy.cache, "/cache"),
+        *("--bind", policy.work, "/work"),
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", "/tmp"),
+        *_close(policy.guards),
+        *("--chdir", "/work"),
+        *_filter(policy.seccomp_fd),
+    ]
+
+
+def argument_block(arguments: list[str]) -> bytes:
+    """Join options as bubblewrap's `--args` reads them from a descriptor: each ended by NUL."""
+    return b"".join(each.encode() + b"\0" for each in arguments)
+
+
+def proc_paths() -> tuple[str, ...]:
+    """Name every path of /proc that a policy covers; the launcher finds out which of them this kernel has."""
+    return (*HIDDEN_PROC_FILES, *HIDDEN_PROC_DIRECTORIES, *READ_ONLY_PROC)
+
+
+def _isolate(guards: Guards, hostname: str, *, share_network: bool) -> list[str]:
+    arguments = ["--unshare-user"]
+    if guards.own_namespaces:
+        arguments += [
+            "--unshare-ipc",
+            "--unshare-pid",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+            "--hostname",
+            hostname,
+        ]
+    if not share_network:
+        arguments += ["--unshare-net"]
+    if guards.forbid_user_namespaces:
+        arguments += ["--disable-userns"]
+    if guards.new_session:
+        arguments += ["--new-session"]
+    if guards.die_with_parent:
+        arguments += ["--die-with-parent"]
+    return arguments
+
+
+def _rights(guards: Guards, capabilities: tuple[str, ...]) -> list[str]:
+    arguments = ["--uid", str(UID_INSIDE), "--gid", str(UID_INSIDE)]
+    arguments += ["--cap-drop" if guards.drop_capabilities else "--cap-add", "ALL"]
+    for capability in capabilities:
+        arguments += ["--cap-add", capability]
+    return arguments
+
+
+def _set_environment(environment: tuple[tuple[str, str], ...]) -> list[str]:
+    return [word for name, value in environment for word in ("--setenv", name, value)]
+
+
+def _show_system(root_links: tuple[tuple[str, str], ...], etc: str) -> list[str]:
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for target, link in root_links:
+        arguments += (
+            ["--symlink", target, link] if not target.startswith("/") else ["--ro-bind", target, link]
+        )
+    arguments += ["--ro-bind", etc, "/etc"]
+    arguments += ["--ro-bind-try", "/etc/ssl/certs", "/etc/ssl/certs"]
+    arguments += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+    return arguments
+
+
+def _show_proc(guards: Guards, entries: frozenset[str] | None) -> list[str]:
+    arguments = ["--proc", "/proc"]
+    if guards.proc_sys_read_only:
+        for path in _present(READ_ONLY_PROC, entries):
+            arguments += ["--ro-bind", path, path]
+    if guards.proc_masks:
+        for path in _present(HIDDEN_PROC_FILES, entries):
+            arguments += ["--ro-bind", "/dev/null", path]
+        for path in _present(HIDDEN_PROC_DIRECTORIES, entries):
+            arguments += ["--tmpfs", path, "--remount-ro", path]
+    return arguments
+
+
+def _present(paths: tuple[str, ...], entries: frozenset[str] | None) -> list[str]:
+    return [path for path in paths if entries is None or path in entries]
+
+
+def _show_own(paths: tuple[str, ...]) -> list[str]:
+    return [word for path in paths for word in ("--ro-bind", path, path)]
+
+
+def _make_slots(policy: RunPolicy) -> list[str]:
+    arguments = ["--tmpfs", "/x"]
+    for slot in range(policy.slots):
+        arguments += ["--dir", f"/x/{slot}"]
+    return arguments + (["--remount-ro", "/x"] if policy.guards.read_only_root else [])
+
+
+def _close(guards: Guards) -> list[str]:
+    # Last: bubblewrap's own / and /dev are writable memory file systems as large as half the machine's memory.
+    arguments = ["--remount-ro", "/dev"] if guards.read_only_dev else []
+    return arguments + (["--remount-ro", "/"] if guards.read_only_root else [])
+
+
+def _filter(descriptor: int | None) -> list[str]:
+    return [] if descriptor is None else ["--seccomp", str(descriptor)]
