@@ -1,4 +1,4 @@
-"""Write the directory that a sandbox sees as /etc: names, resolver, certificates' place; nothing of the host's settings."""
+"""Write the directory that a sandbox sees as /etc: names, resolver, certificates; no settings of the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ COPIED = ("ld.so.cache", "mime.types", "services", "protocols")
 def etc_files(hostname: str = HOSTNAME) -> dict[str, str]:
     """Give the files by name and their text."""
     return {
-        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nmicro:x:{UID_INSIDE}:{UID_INSIDE}:Micro:/tmp:/bin/sh\n"
+        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\n"
+        f"micro:x:{UID_INSIDE}:{UID_INSIDE}:Micro:/tmp:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\nmicro:x:{UID_INSIDE}:\nnogroup:x:65534:\n",
         "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n",
@@ -29,7 +30,7 @@ def etc_files(hostname: str = HOSTNAME) -> dict[str, str]:
 def write_etc(
     directory: Path, *, hostname: str = HOSTNAME, host_network: bool = False, host: Path = Path("/etc")
 ) -> None:
-    """Fill `directory` (made if absent, readable by all) for sandboxes; with `host_network`, the host's resolver is copied."""
+    """Fill `directory` (made if absent) for sandboxes; with `host_network`, with the host's resolver."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     copied = (*COPIED, "resolv.conf", "hosts", "nsswitch.conf") if host_network else COPIED

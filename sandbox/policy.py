@@ -1,13 +1,15 @@
-"""Say what a sandbox is: bubblewrap's arguments, in the order in which they act. Pure; read it from top to bottom.
+"""Say what a sandbox is: bubblewrap's arguments, in the order in which they act. Pure; read it downwards.
 
 Theory of operation
-    Three things lie outside this list and are the launcher's: bubblewrap is started by a user id of the sandbox's own, never by
-    uid 0 (whose files under /proc/sys stay writable even without capabilities); with an empty environment (`--clearenv` would
-    leave the old one readable in /proc/1/environ); and with these arguments through a descriptor (`--args`), so that
-    /proc/1/cmdline shows no path of the host. Sources must be readable by that user id: see `visible.py`.
+    Three things lie outside this list and are the launcher's: bubblewrap is started by a user id of the
+    sandbox's own, never by uid 0 (whose files under /proc/sys stay writable even without capabilities);
+    with an empty environment (`--clearenv` would leave the old one readable in /proc/1/environ); and with
+    these arguments through a descriptor (`--args`), so that /proc/1/cmdline shows no path of the host.
+    Sources must be readable by that user id: see `visible.py`.
 
-    Every guard has a switch, so that a test can show that the attack succeeds without it. A product never turns one off but
-    `forbid_user_namespaces`, where an outer container does not let it be raised (the filter of system calls still holds it).
+    Every guard has a switch, so that a test can show that the attack succeeds without it. A product never
+    turns one off but `forbid_user_namespaces`, where an outer container does not let it be raised (the
+    filter of system calls still holds it).
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
 BOOT = "/runtime/boot.py"
+TMP = "/tmp"  # noqa: S108  # the sandbox's own
 
-# Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on others.
+# Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on
+# others.
 ROOT_LINKS = (("usr/bin", "/bin"), ("usr/sbin", "/sbin"), ("usr/lib", "/lib"), ("usr/lib64", "/lib64"))
 
-# What container engines hide: the machine's devices, keys, timers and memory. A file is hidden under /dev/null, which cannot be opened on
-# a mount without devices; a directory under an empty one.
+# What container engines hide: the machine's devices, keys, timers and memory. A file is hidden under
+# /dev/null, which cannot be opened on a mount without devices; a directory under an empty one.
 HIDDEN_PROC_FILES = (
     "/proc/config.gz",
     "/proc/interrupts",
@@ -51,8 +55,8 @@ READ_ONLY_PROC = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 ENVIRONMENT = (
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ("HOME", "/tmp"),
-    ("TMPDIR", "/tmp"),
+    ("HOME", TMP),
+    ("TMPDIR", TMP),
     ("LANG", "C.UTF-8"),
     # One thread each: a template that holds no thread can be forked.
     ("OMP_NUM_THREADS", "1"),
@@ -79,7 +83,7 @@ class Guards:
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """Describe one Micro's sandbox. Paths are the host's, absolute, and shown inside at the place named here."""
+    """Describe one Micro's sandbox. Paths are the host's, absolute; the comments say where they appear."""
 
     interpreter: str  # the real executable; it appears at its own path
     prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
@@ -102,7 +106,7 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InstallPolicy:
-    """Describe the sandbox in which dependencies are resolved and installed: the host's network, nothing of its files."""
+    """Describe the sandbox in which dependencies are installed: the host's network, none of its files."""
 
     interpreter: str
     prefixes: tuple[str, ...]
@@ -140,7 +144,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
             else ("--dir", "/dependencies")
         ),
         *("--dir", "/micro"),
-        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", "/tmp"),
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_make_slots(policy),
         *policy.extra_options,
         *_close(policy.guards),
@@ -168,7 +172,7 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
         *("--ro-bind", policy.uv, "/uv"),
         *("--bind", policy.cache, "/cache"),
         *("--bind", policy.work, "/work"),
-        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", "/tmp"),
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_close(policy.guards),
         *("--chdir", "/work"),
         *_filter(policy.seccomp_fd),
@@ -260,7 +264,8 @@ def _make_slots(policy: RunPolicy) -> list[str]:
 
 
 def _close(guards: Guards) -> list[str]:
-    # Last: bubblewrap's own / and /dev are writable memory file systems as large as half the machine's memory.
+    # Last: bubblewrap's own / and /dev are writable memory file systems as large as half the machine's
+    # memory.
     arguments = ["--remount-ro", "/dev"] if guards.read_only_dev else []
     return arguments + (["--remount-ro", "/"] if guards.read_only_root else [])
 

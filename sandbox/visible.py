@@ -1,14 +1,16 @@
 """Make a few paths below a closed directory reachable, at their own place, for users who may not enter it.
 
 Theory of operation
-    A sandbox's user id must read an interpreter, and the unprivileged host a checkout, that may lie below a directory such as /root
-    (0700). An interpreter that is moved elsewhere loads the wrong libraries, so it must stay at its own path. In a private
-    mount namespace the topmost closed ancestor is covered with an empty memory file system that all may enter, and the wanted
-    trees, opened before, are attached in it again; nothing else of the closed directory exists there. The trees are the same
-    files with the same modes: what only the owner may read remains so.
+    A sandbox's user id must read an interpreter, and the unprivileged host a checkout, that may lie below a
+    directory such as /root (0700). An interpreter that is moved elsewhere loads the wrong libraries, so it
+    must stay at its own path. In a private mount namespace the topmost closed ancestor is covered with an
+    empty memory file system that all may enter, and the wanted trees, opened before, are attached in it
+    again; nothing else of the closed directory exists there. The trees are the same files with the same
+    modes: what only the owner may read remains so.
 
-    All is done by a process with CAP_SYS_ADMIN, before it drops its rights. `show` works in the namespace of the caller;
-    `open_namespace` makes one in a child of its own and gives its descriptor, to be entered by others (`enter`) as often as wanted.
+    All is done by a process with CAP_SYS_ADMIN, before it drops its rights. `show` works in the namespace
+    of the caller; `open_namespace` makes one in a child of its own and gives its descriptor, to be entered
+    by others (`enter`) as often as wanted.
 """
 
 from __future__ import annotations
@@ -46,10 +48,11 @@ def make_private() -> None:
 
 
 def show(paths: Iterable[str | Path]) -> None:
-    """Make each existing path enterable for everybody at its own place, in this process's (private) mount namespace.
+    """Make each path reachable for everybody at its own place, in this process's (private) mount namespace.
 
-    A path may be a directory (with all below it), a file or a symbolic link; of a link both it and what it names appear.
-    Paths that everybody reaches already are left alone. The caller's own view of closed directories shrinks to what is shown.
+    A path may be a directory (with all below it), a file or a symbolic link; of a link both it and what it
+    names appear. Paths that everybody reaches already are left alone. The caller's own view of closed
+    directories shrinks to what is shown.
 
     Raises: FileNotFoundError for a path that is not there, OSError when the kernel refuses.
     """
@@ -65,7 +68,7 @@ def show(paths: Iterable[str | Path]) -> None:
             if not os.path.lexists(link) and _uncover(link, covered):
                 link.symlink_to(target)
         for path in covered:
-            os.chmod(path, 0o755)
+            path.chmod(0o755)
     finally:
         for descriptor in trees.values():
             os.close(descriptor)
@@ -98,14 +101,14 @@ def open_namespace(paths: Iterable[str | Path]) -> int:
 
 
 def enter(namespace: int) -> None:
-    """Move this process (one thread) into a mount namespace of `open_namespace`. The working directory becomes its root."""
+    """Move this process (one thread) into a namespace of `open_namespace`; its directory becomes /."""
     _check(_libc.setns(namespace, CLONE_NEWNS), "setns")
 
 
 def python_paths(executable: str = sys.executable) -> list[str]:
-    """Name what this interpreter needs to go on importing: its prefixes, its links, every existing entry of its import path."""
+    """Name what this interpreter needs to go on importing: prefixes, links, entries of its import path."""
     wanted = [sys.prefix, sys.base_prefix, sys.exec_prefix, executable, *sys.path]
-    return [path for path in dict.fromkeys(wanted) if path and os.path.isabs(path) and os.path.lexists(path)]
+    return [path for path in dict.fromkeys(wanted) if path and path.startswith("/") and os.path.lexists(path)]
 
 
 def closed_ancestor(path: Path) -> Path | None:
@@ -126,9 +129,9 @@ class _Plan:
 def _plan(paths: Iterable[str | Path]) -> _Plan:
     plan = _Plan()
     for each in paths:
-        path = Path(os.path.abspath(each))
+        path = Path(each).absolute()
         for link in _links_on_the_way(path):
-            plan.links[link] = os.readlink(link)
+            plan.links[link] = str(link.readlink())
         real = Path(os.path.realpath(path, strict=True))
         if real.is_dir():
             plan.directories.add(real)
@@ -163,14 +166,14 @@ def _links_on_the_way(path: Path) -> Iterator[Path]:
         if met > LINKS_MAX:
             raise OSError(f"too many symbolic links in {str(path)!r}")
         yield step
-        target = Path(os.readlink(step))
+        target = step.readlink()
         if target.is_absolute():
             place = Path("/")
         rest = [*(each for each in target.parts if each not in ("/", ".")), *rest]
 
 
 def _uncover(path: Path, covered: list[Path]) -> bool:
-    """Cover what closes the way to `path`, with the directories down to it; tell whether `path` must be put there anew."""
+    """Cover what closes the way to `path`; tell whether `path` must be put there anew."""
     if any(each in path.parents and not os.path.lexists(path) for each in covered):
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_open(path)
@@ -230,7 +233,7 @@ def _attach(tree: int, path: Path) -> None:
 
 
 def _serve_namespace(paths: list[str | Path], ready: int, done: int, *, others: tuple[int, int]) -> None:
-    """Run in the child of `open_namespace`: make the namespace, say so, stay until the parent has opened it."""
+    """Run in the child of `open_namespace`: make it, say so, stay until the parent has opened it."""
     try:
         for descriptor in others:
             os.close(descriptor)
