@@ -1,0 +1,3 @@
+"""Has neither an app nor a handler."""
+
+application = "it is called app"

@@ -1,0 +1,4 @@
+"""Is not Python."""
+
+def app(environ, start_response:
+    return []
