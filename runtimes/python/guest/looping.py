@@ -1,0 +1,239 @@
+"""Serve a channel from an event loop: ASGI applications, and the handlers beside them.
+
+Theory of operation
+    The loop's only reader is the channel. A frame that starts an execution makes one task; on 3.12 and newer it starts at once,
+    inside the reader's callback, and a quick application has answered before the callback returns.
+    The last frame of a response is held until the application returned, so that it can carry the execution's end too;
+    one turn of the loop later it is sent as it is.
+    Handlers of run and cron are called outside the loop, which is stopped for that moment: a plain function may call
+    asyncio.run itself, and one that is a coroutine becomes a task of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sys
+import traceback
+from typing import NoReturn, Optional
+
+from . import events
+from .asgi import HttpExecution
+from .channel import Writer
+from .faults import Fault, fault_frame
+from .frames import END, READ_BYTES, BrokenChannel, json_frame, read_json, split_frames
+from .importing import Imported
+from .lifespan import Lifespan
+from .output import flush_output
+from .websocket import WebSocketExecution
+
+EXIT_BROKEN = 70
+SHUTDOWN_S = 2.0
+STARTS_EAGERLY = sys.version_info >= (3, 12)
+
+
+def serve(sock, imported: Imported) -> NoReturn:
+    """Start the application's lifespan, say so, and serve until the host goes or retires us."""
+    sock.setblocking(False)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    executor = Executor(sock, imported, loop)
+    loop.create_task(executor.start())
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # a task of the user's ended the loop, not the execution
+            traceback.print_exc()
+            continue
+        except BrokenChannel as error:
+            leave(error)
+        executor.run_event()
+
+
+def leave(reason: object, status: int = EXIT_BROKEN) -> NoReturn:
+    """End the process now."""
+    flush_output()
+    if reason and status:
+        print(f"microhost: {reason}", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+class EventExecution:
+    """Run one handler."""
+
+    def __init__(self, call: events.Call) -> None:
+        self.call = call
+
+    def on_frame(self, kind: bytes, meta: bytes, body: bytes) -> None:
+        """Take a frame while the handler runs: nothing that could follow concerns it."""
+
+
+class Executor:
+    """Own the channel, the loop and the one execution that runs."""
+
+    def __init__(self, sock, imported: Imported, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.channel = Writer(sock, loop)
+        self.app = imported.offer.app
+        self.state: dict = {}
+        self.current = None
+        self._imported = imported
+        self._lifespan = Lifespan(self.app, self.state, loop)
+        self._recv = sock.recv
+        self._descriptor = sock.fileno()
+        self._left = b""
+        self._reading = False
+        self._in_first_step = False
+        self._input: Optional[events.Input] = None
+
+    async def start(self) -> None:
+        """Run lifespan's startup and open the channel."""
+        try:
+            await self._lifespan.startup()
+        except Fault as fault:
+            flush_output()
+            self._write_all(fault_frame("startup", fault))
+            leave("", 1)
+        flush_output()
+        self.channel.write(json_frame(b"r", self._imported.report()))
+        self.resume_reading()
+
+    def _write_all(self, data: bytes) -> None:
+        os.set_blocking(self._descriptor, True)
+        self.channel.write(data)
+
+    # --- reading
+
+    def pause_reading(self) -> None:
+        """Leave further frames in the socket; the host waits."""
+        if self._reading:
+            self._reading = False
+            self.loop.remove_reader(self._descriptor)
+
+    def resume_reading(self) -> None:
+        """Take frames again."""
+        if not self._reading:
+            self._reading = True
+            self.loop.add_reader(self._descriptor, self._on_readable)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            leave("", 0)
+        if not data:
+            leave("", 0)
+        try:
+            frames, self._left = split_frames(self._left + data if self._left else data)
+            for meta, body in frames:
+                self._on_frame(meta, body)
+        except BrokenChannel as error:
+            leave(error)
+
+    def _on_frame(self, meta: bytes, body: bytes) -> None:
+        kind = meta[:1]
+        current = self.current
+        if kind in (b"Q", b"W", b"E", b"T"):
+            if current is not None or self._input is not None:
+                raise BrokenChannel("an execution was begun before the last one's end")
+            if kind == b"Q":
+                self._begin(HttpExecution(self, meta, body))
+            elif kind == b"W":
+                self._begin(WebSocketExecution(self, meta))
+            elif kind == b"E":
+                self._take_event(events.Input(read_json(meta[1:]), body))
+            else:
+                self.loop.create_task(self._retire())
+        elif self._input is not None and kind == b"D":
+            self._input.add(meta, body)
+            self._take_event(self._input)
+        elif kind not in (b"D", b"X", b"M", b"C"):
+            raise BrokenChannel(f"there is no frame {kind!r}")
+        elif current is not None:
+            current.on_frame(kind, meta, body)
+        # else it crossed the end of the execution that it belonged to
+
+    # --- executions
+
+    def _begin(self, execution) -> None:
+        self.current = execution
+        if STARTS_EAGERLY:
+            self._in_first_step = True
+            asyncio.Task(execution.run(), loop=self.loop, eager_start=True)
+            self._in_first_step = False
+            if self.current is execution and execution.held is not None:
+                self._release(execution)
+        else:
+            self.loop.create_task(execution.run())
+
+    def hold(self, execution) -> None:
+        """Keep the last frame until the application returned, at most until the loop's next turn."""
+        if not self._in_first_step:
+            self.loop.call_soon(self._release, execution)
+
+    def _release(self, execution) -> None:
+        if execution.held is not None:
+            self.channel.write(execution.take_held(b"1"))
+
+    def end(self, execution) -> None:
+        """Finish an execution: its fault, its last frame, its end."""
+        flush_output()
+        try:
+            fault = execution.fault()
+            if fault is not None:
+                self._end_with_fault(execution, fault)
+            elif execution.held is not None:
+                self.channel.write(execution.take_held(b"2"))
+            else:
+                self.channel.write(END)
+        except BrokenChannel as error:
+            leave(error)
+        self.current = None
+        self.resume_reading()
+
+    def _end_with_fault(self, execution, fault: Fault) -> None:
+        if execution.started:
+            print(fault.traceback or fault.message, file=sys.stderr, flush=True)
+        self._release(execution)
+        self.channel.write(fault_frame("execution", fault) + END)
+
+    # --- run and cron
+
+    def _take_event(self, given: events.Input) -> None:
+        self._input = None if given.complete else given
+        if given.complete:
+            self.current = EventExecution(events.Call(given, self._imported.offer))
+            self.loop.stop()
+
+    def run_event(self) -> None:
+        """Call the waiting handler; the loop stands still."""
+        execution = self.current
+        if not isinstance(execution, EventExecution):
+            return
+        outcome = contextvars.copy_context().run(execution.call.begin)
+        if isinstance(outcome, events.Waiting):
+            self.loop.create_task(self._await_event(execution, outcome))
+        else:
+            self._end_event(outcome)
+
+    async def _await_event(self, execution: EventExecution, waiting: events.Waiting) -> None:
+        self._end_event(await execution.call.finish(waiting))
+
+    def _end_event(self, data: bytes) -> None:
+        flush_output()
+        try:
+            self.channel.write(data + END)
+        except BrokenChannel as error:
+            leave(error)
+        self.current = None
+
+    async def _retire(self) -> None:
+        try:
+            await asyncio.wait_for(self._lifespan.shutdown(), SHUTDOWN_S)
+        except asyncio.TimeoutError:
+            pass
+        leave("", 0)

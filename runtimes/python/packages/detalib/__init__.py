@@ -1,0 +1,1 @@
+"""Let a Micro register functions for `deta run` and for its schedule. Everything is in `detalib.app`."""
