@@ -109,7 +109,7 @@ def default(found: list[Interpreter]) -> Interpreter:
 def nearest(name: str, found: list[Interpreter]) -> tuple[Interpreter, str | None]:
     """Choose the interpreter for a runtime's name, with a sentence of warning when it is another version.
 
-    Takes "python3.9", "3.9", "Python 3.9.2", "python3", "python" or nothing at all; the last three mean the newest.
+    Takes "python3.9", "3.9", "Python 3.9.2", "python3", "python" or ""; the last three mean the newest.
 
     Raises: LookupError when the name is no Python's, or the machine has none.
     Source: Deta docs, Micros > About, Technical Specifications (runtimes python3.7 to python3.9)

@@ -112,7 +112,8 @@ class InstallPolicy:
     prefixes: tuple[str, ...]
     etc: str  # a generated directory with the host's resolv.conf and hosts
     uv: str  # the uv executable, shown at /uv
-    work: str  # shown at /work, writable: requirements, lock and target
+    work: str  # shown at /work: requirements and lock
+    target: str  # shown at /target, writable
     cache: str  # shown at /cache, writable
     readable: tuple[
         str, ...
@@ -162,6 +163,8 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
     """Give bubblewrap's options for installing dependencies, in order; the program follows them."""
     return [
         *_isolate(policy.guards, policy.hostname, share_network=True),
+        # Process 1 of its namespace: when it has ended, nothing that it started lives.
+        "--as-pid-1",
         *_rights(policy.guards, ()),
         *_set_environment(policy.environment),
         *_show_system(policy.root_links, policy.etc),
@@ -171,7 +174,8 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
         *_show_own(policy.readable),
         *("--ro-bind", policy.uv, "/uv"),
         *("--bind", policy.cache, "/cache"),
-        *("--bind", policy.work, "/work"),
+        *("--bind", policy.target, "/target"),
+        *("--ro-bind", policy.work, "/work"),
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_close(policy.guards),
         *("--chdir", "/work"),
