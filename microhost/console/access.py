@@ -1,0 +1,119 @@
+"""Serve the owner's access tokens, and what the host tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from microhost.console.models import (
+    DoctorShown,
+    GuardShown,
+    HealthShown,
+    RuntimeShown,
+    TokenGiven,
+    TokenList,
+    TokenShown,
+)
+from microhost.console.routes import API, Endpoint, Policy
+from microhost.console.services import Services
+from microhost.micros import keys
+
+DOCTOR_KEPT_S = 60.0
+
+
+class Access:
+    """Answer for access tokens, the doctor's report and the host's health."""
+
+    def __init__(self, services: Services) -> None:
+        """Use these services."""
+        self._services = services
+        self._meta = services.stores.meta
+        self._health: tuple[float, HealthShown] | None = None
+
+    def endpoints(self) -> list[Endpoint]:
+        """Declare what is served."""
+        return [
+            Endpoint(
+                method="GET",
+                path=f"{API}/tokens",
+                policy=Policy.OWNER,
+                handler=self.show_all,
+                summary="List access tokens",
+                gives=TokenList,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{API}/tokens",
+                policy=Policy.OWNER,
+                handler=self.create,
+                summary="Make an access token; it is shown once",
+                gives=TokenGiven,
+                status=201,
+            ),
+            Endpoint(
+                method="DELETE",
+                path=f"{API}/tokens/{{token}}",
+                policy=Policy.OWNER,
+                handler=self.delete,
+                summary="Delete an access token",
+                status=204,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{API}/doctor",
+                policy=Policy.OWNER,
+                handler=self.doctor,
+                summary="Tell every guard of the sandbox and every runtime",
+                gives=DoctorShown,
+            ),
+            Endpoint(
+                method="GET",
+                path="/health",
+                policy=Policy.PUBLIC,
+                handler=self.health,
+                summary="Tell whether the host serves",
+                gives=HealthShown,
+            ),
+        ]
+
+    async def show_all(self, request: Request) -> BaseModel:
+        """Give what is known of the tokens, which is not the tokens."""
+        return TokenList(
+            tokens=[TokenShown(id=each.id, created_at=each.created_at) for each in self._meta.list_tokens()]
+        )
+
+    async def create(self, request: Request) -> BaseModel:
+        """Make a token, `{id}_{secret}`."""
+        token, text = keys.new_token(now=self._services.clock())
+        await asyncio.to_thread(self._meta.add_token, token)
+        self._services.directory.put_token(token)
+        return TokenGiven(id=token.id, token=text)
+
+    async def delete(self, request: Request) -> None:
+        """Delete a token; it opens nothing any more when this has answered. Refuses: 409 for the last one."""
+        token_id = request.path_params["token"]
+        await asyncio.to_thread(self._meta.delete_token, token_id)
+        self._services.directory.remove_token(token_id)
+
+    async def doctor(self, request: Request) -> BaseModel:
+        """Tell every guard and every runtime."""
+        report = await self._services.doctor()
+        return DoctorShown(
+            guards=[
+                GuardShown(name=each.name, state=each.state, detail=each.detail, advice=each.advice)
+                for each in report.guards
+            ],
+            runtimes=[RuntimeShown(name=each.name, version=each.version) for each in report.runtimes],
+        )
+
+    async def health(self, request: Request) -> BaseModel:
+        """Tell that the host serves, and how well it confines; the guards are looked at once a minute."""
+        if self._health is None or time.monotonic() - self._health[0] > DOCTOR_KEPT_S:
+            report = await self._services.doctor()
+            full = all(guard.state == "enforced" for guard in report.guards)
+            shown = HealthShown(status="ok", sandbox="full" if full else "weakened")
+            self._health = (time.monotonic(), shown)
+        return self._health[1]

@@ -1,0 +1,52 @@
+"""Put the console's application together: everything that it serves stands in one table."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+
+from microhost.console.access import Access
+from microhost.console.deployments import Deployments
+from microhost.console.guard import Guard
+from microhost.console.micros import Micros
+from microhost.console.openapi import describe
+from microhost.console.projects import Projects
+from microhost.console.routes import API, Endpoint, Policy, answer, build
+from microhost.console.running import Running
+from microhost.console.services import Services
+
+
+def create_app(services: Services) -> Starlette:
+    """Make the application that serves the JSON API and the host's health."""
+    return build(list_endpoints(services), Guard(services.directory))
+
+
+def list_endpoints(services: Services) -> list[Endpoint]:
+    """Give the table of everything that is served, the table's own description included."""
+    endpoints = [
+        endpoint
+        for part in (
+            Projects(services),
+            Micros(services),
+            Deployments(services),
+            Running(services),
+            Access(services),
+        )
+        for endpoint in part.endpoints()
+    ]
+
+    async def openapi(request: Request) -> Response:
+        return answer(document)
+
+    endpoints.append(
+        Endpoint(
+            method="GET",
+            path=f"{API}/openapi.json",
+            policy=Policy.PUBLIC,
+            handler=openapi,
+            summary="Describe this API",
+        )
+    )
+    document = describe(endpoints)
+    return endpoints

@@ -1,0 +1,251 @@
+"""Serve deployments: upload, list, promote, and the live code as a zip or as its files' checksums."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from microhost.console.micros import MICRO, find_micro
+from microhost.console.models import DeploymentList, DeploymentShown, FileList
+from microhost.console.routes import Endpoint, Policy, answer, refusal_of
+from microhost.console.services import Services
+from microhost.errors import ClientError, OverloadedError
+from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
+from microhost.micros.deploy import Deployment, Phase, Upload
+from microhost.records import Micro
+
+DEPLOYMENTS = f"{MICRO}/deployments"
+ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
+WRITE_BYTES = 1024 * 1024
+EVENT_STREAM = "text/event-stream"
+
+
+class Deployments:
+    """Answer for deployments."""
+
+    def __init__(self, services: Services) -> None:
+        """Use these services."""
+        self._services = services
+        self._meta = services.stores.meta
+        self._bundles = services.stores.bundles
+        self._uploads = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def endpoints(self) -> list[Endpoint]:
+        """Declare what is served."""
+        owner = Policy.OWNER
+        return [
+            Endpoint(
+                method="GET",
+                path=DEPLOYMENTS,
+                policy=owner,
+                handler=self.show_all,
+                summary="List a Micro's deployments, newest first",
+                gives=DeploymentList,
+            ),
+            Endpoint(
+                method="POST",
+                path=DEPLOYMENTS,
+                policy=owner,
+                handler=self.deploy,
+                summary="Deploy a zip; answers when it is live, or streams the phases (Accept: text/event-stream)",
+                takes_media="application/zip",
+                gives=DeploymentShown,
+                status=201,
+                query=("base", "delete"),
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{DEPLOYMENTS}/{{deployment}}/promote",
+                policy=owner,
+                handler=self.promote,
+                summary="Make a kept deployment live again",
+                gives=DeploymentShown,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/bundle",
+                policy=owner,
+                handler=self.bundle,
+                summary="Download the live code as a zip",
+                gives_media="application/zip",
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/files",
+                policy=owner,
+                handler=self.files,
+                summary="List the live code's files with their sha256",
+                gives=FileList,
+            ),
+        ]
+
+    async def show_all(self, request: Request) -> BaseModel:
+        """Give a Micro's kept deployments, newest first."""
+        micro = find_micro(self._services, request)
+        return DeploymentList(
+            deployments=[DeploymentShown.of(each) for each in self._meta.list_revisions(micro.id)]
+        )
+
+    async def deploy(self, request: Request) -> Response:
+        """Make a zip live.
+
+        Takes:   POST application/zip; `?base={id}&delete={path}...`: only what changed since that deployment
+        Gives:   201 the deployment when it is live; with `Accept: text/event-stream` 200 and the events
+        `phase`, `log`, and at
+                 last `live` (the deployment) or `refused` ({"errors", "status", ...})
+        Refuses: 422 {"errors", "log", "hints"} for code that does not do, 413 when it is too large, 415 for
+        another type A deployment whose client has gone goes on.
+        """
+        micro = find_micro(self._services, request)
+        _check_type(request)
+        streamed = EVENT_STREAM in request.headers.get("accept", "")
+        upload = self._received(request)
+        file = await upload.__aenter__()
+        heard = _Heard()
+        task = asyncio.create_task(self._run(micro, file, request, heard, upload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if streamed:
+            return StreamingResponse(heard.stream(task), media_type=EVENT_STREAM)
+        deployment = await asyncio.shield(task)
+        return answer(_show(deployment), 201)
+
+    async def promote(self, request: Request) -> BaseModel:
+        """Make a kept deployment live again. Refuses: 404; 422 with the log when it does not start."""
+        micro = find_micro(self._services, request)
+        return _show(await self._services.deployer.promote(micro.id, request.path_params["deployment"]))
+
+    async def bundle(self, request: Request) -> Response:
+        """Give the live code as a zip."""
+        micro = find_micro(self._services, request)
+        staging = self._bundles.staging()
+        directory = await asyncio.to_thread(staging.__enter__)
+        leave = BackgroundTask(staging.__exit__, None, None, None)
+        try:
+            await self._services.deployer.pack_live(micro, directory / "bundle.zip")
+        except BaseException:
+            await leave()
+            raise
+        return FileResponse(directory / "bundle.zip", media_type="application/zip", background=leave)
+
+    async def files(self, request: Request) -> BaseModel:
+        """Give the live code's files as {path: sha256}."""
+        micro = find_micro(self._services, request)
+        revision_id, manifest = self._services.deployer.live_files(micro)
+        return FileList(deployment=revision_id, files=manifest)
+
+    async def _run(
+        self, micro: Micro, file: Path, request: Request, heard: _Heard, upload: Any
+    ) -> Deployment:
+        try:
+            base = request.query_params.get("base")
+            wanted = Upload(file, base, tuple(request.query_params.getlist("delete")))
+            if wanted.delete and base is None:
+                raise ClientError("'delete' needs 'base', the deployment that the files are deleted from.")
+            return await self._services.deployer.deploy(micro.id, wanted, heard)
+        finally:
+            await upload.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def _received(self, request: Request) -> AsyncIterator[Path]:
+        """Write the request's body into a file of a staging directory, deleted when the block ends."""
+        if self._uploads >= UPLOADS_AT_ONCE:
+            raise OverloadedError(
+                "Too many deployments are being uploaded. Try again in a moment.", retry_after_s=5
+            )
+        self._uploads += 1
+        try:
+            staging = self._bundles.staging()
+            directory = await asyncio.to_thread(staging.__enter__)
+            try:
+                await _receive(request, directory / "bundle.zip")
+                yield directory / "bundle.zip"
+            finally:
+                await asyncio.to_thread(staging.__exit__, None, None, None)
+        finally:
+            self._uploads -= 1
+
+
+class _Heard:
+    """Keep what a deployment tells, and give it to one reader as server-sent events."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def phase(self, name: Phase) -> None:
+        self._events.put_nowait(_event("phase", {"phase": name}))
+
+    def line(self, text: str) -> None:
+        self._events.put_nowait(_event("log", {"line": text}))
+
+    async def stream(self, task: asyncio.Task[Deployment]) -> AsyncIterator[bytes]:
+        task.add_done_callback(lambda _: self._events.put_nowait(b""))
+        while event := await self._events.get():
+            yield event
+        error = task.exception()
+        if error is None:
+            yield _event("live", msgspec.json.decode(_show(task.result()).model_dump_json()))
+        else:
+            refusal = refusal_of(error if isinstance(error, Exception) else RuntimeError("stopped"))
+            yield _event(
+                "refused", {"status": refusal.status_code, **msgspec.json.decode(bytes(refusal.body))}
+            )
+
+
+async def _receive(request: Request, file: Path) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > BUNDLE_UPLOAD_BYTES:
+        raise _too_large(int(declared))
+    total = 0
+    waiting = bytearray()
+    with file.open("xb") as stream:
+        async for part in request.stream():
+            total += len(part)
+            if total > BUNDLE_UPLOAD_BYTES:
+                raise _too_large(total)
+            waiting += part
+            if len(waiting) >= WRITE_BYTES:
+                await asyncio.to_thread(stream.write, bytes(waiting))
+                waiting.clear()
+        await asyncio.to_thread(stream.write, bytes(waiting))
+
+
+def _too_large(size: int) -> ClientError:
+    return ClientError(
+        f"Bundle is {size / MB:.1f} MB; at most {BUNDLE_UPLOAD_BYTES // MB} MB may be uploaded.", status=413
+    )
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in ZIP_TYPES:
+        raise ClientError(
+            f"The content type is {given[:80]!r}; send the bundle as 'application/zip'.", status=415
+        )
+
+
+def _show(deployment: Deployment) -> DeploymentShown:
+    report = deployment.report
+    return DeploymentShown.of(
+        deployment.revision,
+        interface=report.interface,
+        run=list(report.run_actions),
+        cron=report.cron,
+        mode=report.mode,
+        warnings=list(deployment.warnings),
+        seconds=dict(deployment.seconds),
+    )
+
+
+def _event(name: str, content: object) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(content))

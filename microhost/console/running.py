@@ -1,0 +1,114 @@
+"""Serve runs, and what is recorded of executions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from microhost.console.micros import MICRO, find_micro
+from microhost.console.models import EventList, EventShown, NewRun, RunShown
+from microhost.console.routes import Endpoint, Policy
+from microhost.console.services import Services
+from microhost.errors import ClientError
+from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE
+from microhost.micros import invoke
+from microhost.micros.events import log_lines
+
+TEXT = "text/plain; charset=utf-8"
+
+
+class Running:
+    """Answer for runs, events and logs."""
+
+    def __init__(self, services: Services) -> None:
+        """Use these services."""
+        self._services = services
+
+    def endpoints(self) -> list[Endpoint]:
+        """Declare what is served."""
+        owner = Policy.OWNER
+        return [
+            Endpoint(
+                method="POST",
+                path=f"{MICRO}/run",
+                policy=owner,
+                handler=self.run,
+                summary="Call a run handler and give what it returned and printed",
+                takes=NewRun,
+                takes_bytes=EVENT_INPUT_BYTES + API_BODY_BYTES,
+                gives=RunShown,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/events",
+                policy=owner,
+                handler=self.list_events,
+                summary="List executions, newest first",
+                gives=EventList,
+                query=("limit", "before"),
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/events/{{event}}",
+                policy=owner,
+                handler=self.show_event,
+                summary="Show one execution",
+                gives=EventShown,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/logs",
+                policy=owner,
+                handler=self.logs,
+                summary="Give executions and what they printed as lines, oldest first; ?follow=1 streams new ones",
+                gives_media="text/plain",
+                query=("limit", "follow"),
+            ),
+        ]
+
+    async def run(self, request: Request, body: NewRun) -> BaseModel:
+        """Call a handler. Refuses: 502 {"errors", "cause", "log"} when it fails. Source: Deta docs, Micros >
+        Run.
+        """
+        micro = find_micro(self._services, request)
+        response, printed = await invoke.run(self._services.pool, micro.id, body.action, body.input)
+        return RunShown(response=response, logs=printed)
+
+    async def list_events(self, request: Request) -> BaseModel:
+        """Give executions, newest first; `?before={id}` continues a listing."""
+        micro = find_micro(self._services, request)
+        before = request.query_params.get("before") or None
+        found, last = await self._services.executions.page(micro.id, limit=_limit(request), before=before)
+        return EventList(events=[EventShown.of(each) for each in found], last=last)
+
+    async def show_event(self, request: Request) -> BaseModel:
+        """Show one execution."""
+        micro = find_micro(self._services, request)
+        return EventShown.of(await self._services.executions.get(micro.id, request.path_params["event"]))
+
+    async def logs(self, request: Request) -> Response:
+        """Give the last executions and what they printed, as lines; then, with `?follow=1`, those to come."""
+        micro = find_micro(self._services, request)
+        found, _ = await self._services.executions.page(micro.id, limit=_limit(request))
+        past = "".join(f"{line}\n" for each in reversed(found) for line in log_lines(each))
+        if request.query_params.get("follow", "") not in ("1", "true"):
+            return PlainTextResponse(past)
+        return StreamingResponse(self._follow(micro.id, past), media_type=TEXT)
+
+    async def _follow(self, micro_id: str, past: str) -> AsyncIterator[str]:
+        following = self._services.executions.follow(micro_id)
+        if past:
+            yield past
+        async for execution in following:
+            yield "".join(f"{line}\n" for line in log_lines(execution))
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", str(EVENTS_PER_PAGE))
+    if not re.fullmatch(r"[0-9]{1,6}", given):
+        raise ClientError(f"limit is {given[:40]!r}; it must be a number.")
+    return int(given)

@@ -1,0 +1,428 @@
+"""Make uploaded code live: validate, install, publish, start, switch, drain; or refuse it and leave no trace.
+
+Theory of operation
+    A revision's code is published under its id before its template starts, because the warden mounts it by
+    that id; its row in the database is what makes it exist. Only when the template has imported the app does
+    one transaction write the row and make it live, and then the pool switches. Whatever fails before leaves
+    the old revision serving; the code is deleted, at once or, after a kill -9, at the next start (`sweep`).
+    Revisions never change, so going back is a start and a switch. A Micro's deployments, promotions and
+    environment changes wait for each other (`Turns`): the last to come is live in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
+
+import structlog
+
+from microhost.errors import Cause, ClientError, ConflictError, MicroError, NotFoundError
+from microhost.limits import REQUIREMENTS_BYTES, REVISIONS_KEPT
+from microhost.micros import keys
+from microhost.micros.bundle import Base, Bundle, pack, unpack
+from microhost.micros.catalog import Catalog, Turns
+from microhost.micros.env import Changes, Environments
+from microhost.micros.requirements import read_requirements
+from microhost.records import ImportReport, Micro, Revision
+from microhost.storage.stores import Stores
+from sandbox.client import InstallError
+
+ENTRY = "main.py"
+UNPACKING_AT_ONCE = 2
+
+Phase = Literal["waiting", "validate", "dependencies", "publish", "start", "switch"]
+
+log = structlog.get_logger("deploy")
+
+
+class Started(Protocol):
+    """Hold a revision that has imported and gets no requests yet."""
+
+    @property
+    def report(self) -> ImportReport:
+        """Tell what its import found."""
+
+
+R = TypeVar("R")
+S = TypeVar("S", bound=Started)
+
+
+class Starter(Protocol[S]):
+    """Start and switch revisions (the pool)."""
+
+    async def start_revision(self, micro: Micro, revision: Revision, environment: Mapping[str, str]) -> S:
+        """Start a revision until it is ready. Raises: MicroError."""
+
+    def switch(self, micro: Micro, started: S) -> None:
+        """Send new requests to a started revision and drain the former one."""
+
+    async def discard(self, started: S) -> None:
+        """End a started revision that will not be used."""
+
+
+class Installer(Protocol):
+    """Install packages (the warden)."""
+
+    async def install(
+        self,
+        build: str,
+        *,
+        runtime: str,
+        packages_as_of: date | None,
+        builds_allowed: bool,
+        requirements: bytes,
+        log: Callable[[str], None],
+    ) -> tuple[str, int]:
+        """Install a requirements file; give the id of the set and its size. Raises: InstallError."""
+
+    async def sweep(self, dependencies: Collection[str]) -> None:
+        """Delete every set that is not among these."""
+
+
+class Progress(Protocol):
+    """Hear how a deployment goes."""
+
+    def phase(self, name: Phase) -> None:
+        """Hear that a phase begins."""
+
+    def line(self, text: str) -> None:
+        """Hear a line of the log."""
+
+
+class RefusedError(ClientError):
+    """Report code that was not made live; the revision before it still serves. `log` is the user's, their
+    frames first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: Cause | None = None,
+        log: str = "",
+        hints: tuple[str, ...] = (),
+        status: int = 422,
+    ) -> None:
+        super().__init__(message, status=status)
+        self.cause = cause
+        self.log = log
+        self.hints = hints
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Name an uploaded zip; for a partial bundle also the deployment it changes and the paths that go."""
+
+    file: Path
+    base: str | None = None
+    delete: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Tell what went live, what its owner should know, and how many seconds each phase took."""
+
+    revision: Revision
+    report: ImportReport
+    warnings: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+class Deployer(Generic[S]):
+    """Bring code, environments and former revisions live."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        catalog: Catalog,
+        environments: Environments,
+        starter: Starter[S],
+        installer: Installer,
+        turns: Turns,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Work on these parts."""
+        self._meta = stores.meta
+        self._bundles = stores.bundles
+        self._catalog = catalog
+        self._environments = environments
+        self._starter = starter
+        self._installer = installer
+        self._turns = turns
+        self._clock = clock
+        self._unpacking = asyncio.Semaphore(UNPACKING_AT_ONCE)
+        self._running_count = 0
+
+    def sweep(self) -> list[str]:
+        """Delete what a killed host left in the file tree, before anything is deployed; give its names."""
+        gone = self._bundles.sweep(self._meta.list_revision_ids())
+        if gone:
+            log.info("swept", count=len(gone))
+        return gone
+
+    def load(self, micro_id: str) -> tuple[Micro, Revision, Mapping[str, str]]:
+        """Give what a wake-up needs: the Micro, its live revision and its environment.
+
+        Raises: NotFoundError when there is no such Micro or nothing was deployed to it; HostError.
+        """
+        micro = self._meta.get_micro(micro_id)
+        revision = self._meta.find_revision(micro_id, micro.live_revision or "")
+        if revision is None:
+            raise NotFoundError(f"Nothing has been deployed to the Micro '{micro.name}' yet.")
+        return micro, revision, self._environments.build(micro)
+
+    async def deploy(self, micro_id: str, upload: Upload, progress: Progress) -> Deployment:
+        """Make an uploaded bundle the Micro's live revision.
+
+        Raises: RefusedError, ClientError (413, 422), NotFoundError; then the former revision serves and
+        nothing is left.
+        """
+        steps = _Steps(progress)
+        steps.begin("waiting")
+        async with self._turn(micro_id), self._staging() as staging:
+            micro = self._meta.get_micro(micro_id)
+            steps.begin("validate")
+            code = staging / "code"
+            bundle = await self._unpack(micro, upload, code)
+            steps.begin("dependencies")
+            dependencies = await self._install(micro, code, progress)
+            steps.begin("publish")
+            revision = Revision(
+                id=keys.new_id(),
+                micro_id=micro.id,
+                number=0,
+                created_at=self._clock(),
+                runtime=micro.runtime,
+                dependencies=dependencies,
+                code_bytes=bundle.code_bytes,
+                files=len(bundle.manifest),
+            )
+            await asyncio.to_thread(self._bundles.publish, code, revision.id)
+            try:
+                steps.begin("start")
+                started = await self._start(micro, revision)
+                steps.begin("switch")
+                revision = await self._go_live(micro, revision, started, bundle.manifest)
+            except BaseException:
+                await asyncio.to_thread(self._bundles.remove, [revision.id])
+                raise
+            steps.end()
+            await self._forget_old(micro.id)
+        return Deployment(revision, started.report, _warnings(bundle, started.report), steps.seconds)
+
+    async def promote(self, micro_id: str, revision_id: str) -> Deployment:
+        """Make a kept revision live again, with the Micro's environment of today.
+
+        Raises: NotFoundError; RefusedError when it does not start, and then the live one goes on serving.
+        """
+        async with self._turn(micro_id):
+            micro = self._meta.get_micro(micro_id)
+            revision = self._meta.find_revision(micro_id, revision_id)
+            if revision is None:
+                raise NotFoundError("There is no such deployment.")
+            began = time.monotonic()
+            started = await self._start(micro, revision)
+            await self._commit(started, self._meta.make_live, micro_id, revision_id)
+            self._switch(micro, revision, started)
+            seconds = {"start": round(time.monotonic() - began, 3)}
+            return Deployment(
+                replace(revision, state="live"), started.report, started.report.warnings, seconds
+            )
+
+    async def change_environment(self, micro_id: str, changes: Changes) -> list[str]:
+        """Change variables and restart the live revision with them; give the names there are then.
+
+        Raises: ClientError when they may not be set; RefusedError when the app does not start with them.
+        Nothing is changed then.
+        """
+        async with self._turn(micro_id):
+            micro = self._meta.get_micro(micro_id)
+            environment = self._environments.build(micro, changes)
+            revision = self._meta.find_revision(micro_id, micro.live_revision or "")
+            if revision is None:
+                await asyncio.to_thread(self._environments.put, micro_id, changes)
+            else:
+                started = await self._start(micro, revision, environment)
+                await self._commit(started, self._environments.put, micro_id, changes)
+                self._switch(micro, revision, started)
+            return self._environments.names(micro_id)
+
+    async def pack_live(self, micro: Micro, into: Path) -> None:
+        """Write the live code into the new zip file `into`. Raises: NotFoundError when nothing was deployed."""
+        revision_id, manifest = self.live_files(micro)
+        await asyncio.to_thread(pack, self._bundles.code(revision_id), manifest, into)
+
+    def live_files(self, micro: Micro) -> tuple[str, dict[str, str]]:
+        """Give the live revision's id and files {path: sha256}. Raises: NotFoundError when nothing was
+        deployed.
+        """
+        micro = self._meta.get_micro(micro.id)
+        if micro.live_revision is None:
+            raise NotFoundError(f"Nothing has been deployed to the Micro '{micro.name}' yet.")
+        return micro.live_revision, self._meta.get_manifest(micro.live_revision)
+
+    @asynccontextmanager
+    async def _turn(self, micro_id: str) -> AsyncIterator[None]:
+        async with self._turns.of(micro_id):
+            self._running_count += 1
+            try:
+                yield
+            finally:
+                self._running_count -= 1
+
+    @asynccontextmanager
+    async def _staging(self) -> AsyncIterator[Path]:
+        staging = self._bundles.staging()
+        directory = await asyncio.to_thread(staging.__enter__)
+        try:
+            yield directory
+        finally:
+            await asyncio.to_thread(staging.__exit__, None, None, None)
+
+    async def _unpack(self, micro: Micro, upload: Upload, code: Path) -> Bundle:
+        base = None
+        if upload.base is not None:
+            if self._meta.find_revision(micro.id, upload.base) is None:
+                raise ConflictError("The base deployment is no longer kept. Deploy the whole bundle.")
+            manifest = self._meta.get_manifest(upload.base)
+            base = Base(self._bundles.code(upload.base), manifest, upload.delete)
+        async with self._unpacking:
+            bundle = await asyncio.to_thread(unpack, upload.file, code, base=base)
+        if ENTRY not in bundle.manifest:
+            raise RefusedError(_no_entry(micro, bundle), cause="import_error")
+        return bundle
+
+    async def _install(self, micro: Micro, code: Path, progress: Progress) -> str | None:
+        requirements = await asyncio.to_thread(read_requirements, code, REQUIREMENTS_BYTES)
+        if requirements is None:
+            return None
+        project = self._catalog.get_project(micro.project_id)
+        lines: list[str] = []
+
+        def note(text: str) -> None:
+            lines.append(text)
+            progress.line(text)
+
+        try:
+            dependencies, _ = await self._installer.install(
+                keys.new_id(),
+                runtime=micro.runtime,
+                packages_as_of=micro.packages_as_of,
+                builds_allowed=project.builds_allowed,
+                requirements=requirements,
+                log=note,
+            )
+        except InstallError as error:
+            raise RefusedError(str(error), log="\n".join(lines), hints=_install_hints(micro)) from error
+        return dependencies
+
+    async def _start(
+        self, micro: Micro, revision: Revision, environment: Mapping[str, str] | None = None
+    ) -> S:
+        if environment is None:
+            environment = self._environments.build(micro)
+        try:
+            return await self._starter.start_revision(micro, revision, environment)
+        except MicroError as error:
+            hints = _import_hints(micro, revision, error)
+            raise RefusedError(error.message, cause=error.cause, log=error.log, hints=hints) from error
+
+    async def _go_live(
+        self, micro: Micro, revision: Revision, started: S, manifest: Mapping[str, str]
+    ) -> Revision:
+        kept = await self._commit(started, self._meta.add_live_revision, revision, manifest)
+        self._switch(micro, kept, started)
+        return kept
+
+    def _switch(self, micro: Micro, revision: Revision, started: S) -> None:
+        """Send requests to what is live in the database now. Nothing may be awaited between the two."""
+        micro = replace(micro, live_revision=revision.id)
+        self._catalog.announce(micro)
+        self._starter.switch(micro, started)
+
+    async def _commit(self, started: S, act: Callable[..., R], *values: object) -> R:
+        """Run `act` to its end in a thread, cancelled or not: nobody may doubt whether it was committed."""
+        task = asyncio.ensure_future(asyncio.to_thread(act, *values))
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if task.exception() is not None:
+            await self._starter.discard(started)
+        return task.result()
+
+    async def _forget_old(self, micro_id: str) -> None:
+        """Delete the oldest revisions beyond REVISIONS_KEPT, their code, and dependency sets that nothing
+        uses any more.
+        """
+        old = [each.id for each in self._meta.list_revisions(micro_id) if each.state != "live"][
+            REVISIONS_KEPT:
+        ]
+        if not old:
+            return
+        await asyncio.to_thread(self._meta.delete_revisions, old)
+        await asyncio.to_thread(self._bundles.remove, old)
+        if self._running_count == 1:
+            await self._installer.sweep(self._meta.list_dependencies())
+
+
+class _Steps:
+    """Time the phases and tell of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._name: Phase | None = None
+        self._since = time.monotonic()
+
+    def begin(self, name: Phase) -> None:
+        self.end()
+        self._name = name
+        self._progress.phase(name)
+
+    def end(self) -> None:
+        now = time.monotonic()
+        if self._name is not None:
+            self.seconds[self._name] = round(now - self._since, 4)
+        self._name, self._since = None, now
+
+
+def _no_entry(micro: Micro, bundle: Bundle) -> str:
+    inner = sorted(path for path in bundle.manifest if path.endswith(f"/{ENTRY}"))
+    if inner:
+        return (
+            f"Micro '{micro.name}': the bundle has no '{ENTRY}' at its top, only {inner[0]!r}."
+            " Make the zip inside of the code's directory."
+        )
+    return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your application's 'app' into a file of that name."
+
+
+def _warnings(bundle: Bundle, report: ImportReport) -> tuple[str, ...]:
+    fresh = (
+        (f"Starts afresh instead of by fork: {report.reason}",)
+        if report.mode == "fresh" and report.reason
+        else ()
+    )
+    return (*bundle.warnings, *report.warnings, *fresh)
+
+
+def _install_hints(micro: Micro) -> tuple[str, ...]:
+    if micro.packages_as_of is None:
+        return ()
+    return (f"Packages are resolved as of {micro.packages_as_of}; set 'packages_as_of' to null for today's.",)
+
+
+def _import_hints(micro: Micro, revision: Revision, error: MicroError) -> tuple[str, ...]:
+    if error.cause != "import_error" or revision.dependencies is None or micro.packages_as_of is not None:
+        return ()
+    return (
+        "Its packages are the newest ones. If the code was written for older ones, set 'packages_as_of' to a date of"
+        " that time, such as 2023-05-01, and deploy again.",
+    )

@@ -1,0 +1,79 @@
+"""Answer, from memory, which Micro a host name belongs to and whose credential a string is.
+
+The gateway reads it for every request, on the event loop; it is filled at start and changed, on the loop too,
+after each change has reached the disk. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from microhost.records import Micro, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Name the Micro behind a label and the sha256 digests of its API keys."""
+
+    micro: Micro
+    digests: frozenset[bytes]
+
+
+class Directory:
+    """Hold every Micro's route and the owner's access tokens."""
+
+    def __init__(self) -> None:
+        """Make an empty directory."""
+        self._labels: dict[str, Route] = {}
+        self._micros: dict[str, Route] = {}
+        self._tokens: dict[str, bytes] = {}
+
+    def find(self, label: str) -> Route | None:
+        """Find the Micro with this random path or chosen sub-domain; `label` is lower case."""
+        return self._labels.get(label)
+
+    def get(self, micro_id: str) -> Route | None:
+        """Find the Micro with this id."""
+        return self._micros.get(micro_id)
+
+    def put(self, micro: Micro, digests: Iterable[bytes]) -> None:
+        """Make a Micro known, or replace what was known of it; labels it no longer has are closed."""
+        self.remove(micro.id)
+        route = Route(micro, frozenset(digests))
+        self._micros[micro.id] = route
+        for label in _labels(micro):
+            self._labels[label] = route
+
+    def remove(self, micro_id: str) -> None:
+        """Forget a Micro; nothing happens when it is not known."""
+        former = self._micros.pop(micro_id, None)
+        if former is None:
+            return
+        for label in _labels(former.micro):
+            if self._labels.get(label) is former:
+                del self._labels[label]
+
+    def put_token(self, token: Token) -> None:
+        """Make an access token valid."""
+        self._tokens[token.id] = token.digest
+
+    def remove_token(self, token_id: str) -> None:
+        """Make an access token invalid; nothing happens when it is not known."""
+        self._tokens.pop(token_id, None)
+
+    def is_owner_token(self, token: str) -> bool:
+        """Tell whether `token` is a valid access token of the owner.
+
+        Any text may be asked about. The digests are compared in constant time, with one that matches nothing
+        when the id is unknown.
+        """
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._tokens.get(token.partition("_")[0])
+        return hmac.compare_digest(digest, known or bytes(len(digest))) and known is not None
+
+
+def _labels(micro: Micro) -> set[str]:
+    return {micro.path} if micro.subdomain is None else {micro.path, micro.subdomain}

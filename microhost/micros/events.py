@@ -1,0 +1,90 @@
+"""Record executions, show them, and let readers follow them as they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from microhost.errors import ClientError, NotFoundError
+from microhost.limits import EVENTS_PER_PAGE_MAX
+from microhost.records import Execution
+from microhost.storage.events import EventStore
+
+FOLLOWER_RECORDS = 1_000
+
+
+class Executions:
+    """Stand between those who execute, the store and those who watch. On the event loop only."""
+
+    def __init__(self, store: EventStore) -> None:
+        """Record into `store`."""
+        self._store = store
+        self._followers: dict[str, set[asyncio.Queue[Execution]]] = {}
+
+    def record(self, execution: Execution) -> None:
+        """Take the record of an ended execution. Never waits; a follower who is too slow misses some."""
+        self._store.append(execution)
+        for queue in self._followers.get(execution.micro_id, ()):
+            if not queue.full():
+                queue.put_nowait(execution)
+
+    async def page(
+        self, micro_id: str, *, limit: int, before: str | None = None
+    ) -> tuple[list[Execution], str | None]:
+        """Give a Micro's executions, newest first, and the id to continue after when there are more.
+
+        What ended before the call is among them. Raises: ClientError when `limit` is out of range.
+        """
+        if not 1 <= limit <= EVENTS_PER_PAGE_MAX:
+            raise ClientError(f"limit is {limit}; it may be 1 to {EVENTS_PER_PAGE_MAX}.")
+        found = await asyncio.to_thread(self._flush_and_list, micro_id, limit + 1, before)
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    async def get(self, micro_id: str, execution_id: str) -> Execution:
+        """Give one execution. Raises: NotFoundError."""
+        await asyncio.to_thread(self._store.flush)
+        found = self._store.find_execution(micro_id, execution_id)
+        if found is None:
+            raise NotFoundError("There is no such event.")
+        return found
+
+    async def follow(self, micro_id: str) -> AsyncIterator[Execution]:
+        """Give executions as they end, without end."""
+        with self._following(micro_id) as queue:
+            while True:
+                yield await queue.get()
+
+    @contextmanager
+    def _following(self, micro_id: str) -> Iterator[asyncio.Queue[Execution]]:
+        queue: asyncio.Queue[Execution] = asyncio.Queue(FOLLOWER_RECORDS)
+        followers = self._followers.setdefault(micro_id, set())
+        followers.add(queue)
+        try:
+            yield queue
+        finally:
+            followers.discard(queue)
+            if not followers:
+                self._followers.pop(micro_id, None)
+
+    def _flush_and_list(self, micro_id: str, limit: int, before: str | None) -> list[Execution]:
+        self._store.flush()
+        return self._store.list_executions(micro_id, limit=limit, before=before)
+
+
+def log_lines(execution: Execution) -> list[str]:
+    """Give an execution as lines of text: what it was, then what it printed, each after its time and id."""
+    head = f"{execution.started_at:%Y-%m-%dT%H:%M:%S.%fZ} {execution.id}"
+    what = (
+        f"{execution.method} {execution.path}"
+        if execution.trigger == "http"
+        else f"{execution.trigger} {execution.action}"
+    )
+    cause = f" {execution.cause}: {execution.message}" if execution.cause else ""
+    first = f"{head} {what.strip()} {execution.status} {execution.duration_s * 1000:.1f} ms{cause}"
+    return [_plain(line) for line in (first, *(f"{head} {line}" for line in execution.log.splitlines()))]
+
+
+def _plain(line: str) -> str:
+    """Show control characters as what they are: a terminal must not obey what a Micro printed."""
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in line)

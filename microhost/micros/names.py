@@ -1,0 +1,57 @@
+"""Say which names may be given to projects, Micros and sub-domains.
+
+Source: Deta docs, Micros > Custom Domains and Sub-domains: at least 4 characters; letters, digits, dashes and
+underscores; begins and ends with a letter or digit.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import timedelta
+
+from microhost.errors import ClientError
+from microhost.limits import SUBDOMAIN_CHARACTERS_MIN
+
+NAME_CHARACTERS = 64
+LABEL_CHARACTERS = 63
+LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
+QUARANTINE = timedelta(days=30)
+RESERVED = frozenset(  # noqa: SIM905  a list to read
+    """
+    abuse account accounts admin administrator api apis app apps assets auth autoconfig autodiscover base billing blog
+    broadcasthost cdn console dashboard database deta dev dns docs domain domains drive email files ftp git help home
+    host hostmaster imap info internal isatap localdomain localhost login logout mail mailer-daemon metrics micro
+    microhost micros mx news noc none nobody ns ns1 ns2 null oauth ops pop pop3 postmaster private proxy public root
+    security server signin signup smtp ssl static status support sysadmin system test tls undefined usenet uucp visor
+    web webmail webmaster wpad www xn--
+    """.split()
+)
+
+
+def check_name(name: str, kind: str) -> str:
+    """Give a project's or Micro's name without the space around it. Raises: ClientError when it will not do."""
+    name = unicodedata.normalize("NFC", name.strip())
+    if not name or len(name) > NAME_CHARACTERS:
+        raise ClientError(f"A {kind}'s name has 1 to {NAME_CHARACTERS} characters, not {len(name)}.")
+    if name in (".", "..") or any(character in "/\\?#%" or not character.isprintable() for character in name):
+        raise ClientError(
+            f"{name!r} is not a {kind}'s name: leave out '/', '\\', '?', '#', '%' and what cannot be printed."
+        )
+    return name
+
+
+def check_subdomain(label: str) -> str:
+    """Give a chosen sub-domain in lower case. Raises: ClientError when it will not do."""
+    label = label.lower()
+    if len(label) < SUBDOMAIN_CHARACTERS_MIN or len(label) > LABEL_CHARACTERS:
+        raise ClientError(
+            f"'{label[:80]}' has {len(label)} characters; a sub-domain has {SUBDOMAIN_CHARACTERS_MIN} to {LABEL_CHARACTERS}."
+        )
+    if not LABEL.fullmatch(label):
+        raise ClientError(
+            f"{label!r} is not a sub-domain. Take letters, digits, '-' and '_', a letter or digit at both ends."
+        )
+    if label in RESERVED or label.startswith("xn--"):
+        raise ClientError(f"The sub-domain '{label}' is reserved. Choose another one.")
+    return label

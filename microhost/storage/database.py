@@ -1,0 +1,109 @@
+"""Open one database file so that an acknowledged write survives a power cut, and bring its schema forward.
+
+Theory of operation
+    One writing and one reading connection a file. The log is written ahead, and a commit returns only when
+    it is on the disk. Reads take microseconds and may stand on the event loop; a write waits for the disk
+    (0.1 to 10 ms), so callers on the loop make it from a thread. Each connection has a lock of its own:
+    readers never wait for a writer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from microhost.errors import HostError
+
+BUSY_TIMEOUT_MS = 10_000
+SYNCHRONOUS_FULL = 2
+
+Row = tuple[Any, ...]
+Connection = apsw.Connection
+IntegrityError = apsw.ConstraintError
+
+
+class Database:
+    """Hold one file's connections. Close it when done; a closed one refuses everything."""
+
+    def __init__(self, file: Path, migrations: Sequence[str]) -> None:
+        """Open or create `file` (0600) and run the migrations it has not seen, each in a transaction of its
+        own.
+
+        Raises: HostError when the file cannot promise durability, or was written by a newer version.
+        """
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        self._writer = _connect(file)
+        self._writing = threading.RLock()
+        _migrate(self._writer, migrations, file)
+        self._reader = _connect(file)
+        self._reader.pragma("query_only", True)
+        self._reading = threading.Lock()
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """Give the writing connection inside a transaction: durable when the block ends, undone when it
+        raises.
+        """
+        with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
+        """Read all rows of a query."""
+        with self._reading:
+            return self._reader.execute(query, tuple(values)).fetchall()
+
+    def row(self, query: str, values: Sequence[object] = ()) -> Row | None:
+        """Read the first row of a query, None when there is none."""
+        rows = self.rows(query, values)
+        return rows[0] if rows else None
+
+    def close(self) -> None:
+        """Close both connections; may be called twice."""
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+
+
+def _connect(file: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(file))
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.pragma("foreign_keys", True)
+    _require(connection, file, "journal_mode", "wal")
+    _require(connection, file, "synchronous", SYNCHRONOUS_FULL)
+    _require(connection, file, "foreign_keys", 1)
+    return connection
+
+
+def _require(connection: apsw.Connection, file: Path, name: str, wanted: object) -> None:
+    given = connection.pragma(name)
+    if given != wanted:
+        connection.close()
+        raise HostError(
+            f"'{file.name}': {name} is {given!r}, {wanted!r} is needed to keep what was acknowledged"
+        )
+
+
+def _migrate(connection: apsw.Connection, migrations: Sequence[str], file: Path) -> None:
+    version = connection.pragma("user_version")
+    if version > len(migrations):
+        connection.close()
+        raise HostError(
+            f"'{file.name}' has schema {version}, this microhost knows {len(migrations)}."
+            " Start the newer version."
+        )
+    for number, migration in enumerate(migrations[version:], start=version + 1):
+        connection.execute(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT")

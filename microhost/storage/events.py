@@ -1,0 +1,253 @@
+"""Keep the record of every execution: written behind, read newest first, pruned by age and size.
+
+Theory of operation
+    `append` puts a record into a bounded queue and returns at once: it stands on the gateway's hot path. One
+    writer thread takes what has gathered and commits it in one transaction (group commit), so a commit's wait
+    for the disk is shared by all records of that moment. When the disk cannot follow and the queue is full,
+    records are dropped and counted, and the log says how many; serving goes on. `flush` waits until
+    everything appended before is on the disk.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from microhost.limits import EVENT_RETENTION_DAYS
+from microhost.records import Execution
+from microhost.storage.database import Connection, Database, Row
+from microhost.storage.moments import from_us, to_us
+from microhost.storage.schema import EVENTS
+
+QUEUE_RECORDS = 20_000
+BATCH_RECORDS = 1_000
+PRUNE_EVERY_S = 600.0
+PRUNE_BATCH_RECORDS = 2_000
+STORE_BYTES = 2_000_000_000
+CLOSE_S = 10.0
+
+COLUMNS = (
+    "id, micro_id, revision_id, trigger, started_at, duration_s, queued_s, start, status, method, path,"
+    " action, cause, message, log, peak_memory_bytes"
+)
+
+log = structlog.get_logger("events")
+
+
+def utc_now() -> datetime:
+    """Give this moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class EventStore:
+    """Hold the executions' store and its writer thread. Close it to bring the last records to the disk."""
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        queue_records: int = QUEUE_RECORDS,
+        store_bytes: int = STORE_BYTES,
+    ) -> None:
+        """Open or create the store and start its writer."""
+        self._database = Database(file, EVENTS)
+        self._clock = clock
+        self._queue_records = queue_records
+        self._store_bytes = store_bytes
+        self._queue: queue.SimpleQueue[Execution | threading.Event | None] = queue.SimpleQueue()
+        self._dropped = 0
+        self._dropped_said = 0
+        self._writer = threading.Thread(target=self._write, name="events", daemon=True)
+        self._writer.start()
+
+    @property
+    def dropped_count(self) -> int:
+        """Count the records that were dropped since the start because the disk could not follow."""
+        return self._dropped
+
+    def append(self, execution: Execution) -> None:
+        """Take a record; it is on the disk a moment later. Never waits; drops the record when the queue is
+        full.
+        """
+        if self._queue.qsize() >= self._queue_records:
+            self._dropped += 1
+            return
+        self._queue.put(execution)
+
+    def flush(self) -> None:
+        """Wait until everything appended before is on the disk (or was counted as dropped)."""
+        done = threading.Event()
+        self._queue.put(done)
+        if not self._writer.is_alive():
+            return
+        done.wait(CLOSE_S)
+
+    def close(self) -> None:
+        """Write what has gathered and close the store; may be called twice."""
+        self._queue.put(None)
+        self._writer.join(CLOSE_S)
+        self._database.close()
+
+    def list_executions(
+        self, micro_id: str, *, limit: int, before: str | None = None, after: str | None = None
+    ) -> list[Execution]:
+        """Give a Micro's executions, newest first: those recorded before or after the execution with that id."""
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM executions WHERE micro_id = ?1"  # noqa: S608  our own constants
+            " AND (?2 IS NULL OR number < (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1))"
+            " AND (?3 IS NULL OR number > (SELECT number FROM executions WHERE id = ?3 AND micro_id = ?1))"
+            " ORDER BY number DESC LIMIT ?4",
+            (micro_id, before, after, limit),
+        )
+        return [_execution(row) for row in rows]
+
+    def find_execution(self, micro_id: str, execution_id: str) -> Execution | None:
+        """Find an execution of a Micro by its id."""
+        row = self._database.row(
+            f"SELECT {COLUMNS} FROM executions WHERE id = ? AND micro_id = ?",  # noqa: S608
+            (execution_id, micro_id),
+        )
+        return _execution(row) if row else None
+
+    def delete_executions(self, micro_id: str) -> None:
+        """Forget all executions of a Micro."""
+        self.flush()
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM executions WHERE micro_id = ?", (micro_id,))
+
+    def prune(self) -> int:
+        """Delete what is older than EVENT_RETENTION_DAYS, then the oldest until the store is small enough;
+        count it.
+        """
+        horizon = to_us(self._clock() - timedelta(days=EVENT_RETENTION_DAYS))
+        gone = self._delete_while("started_at < ?", (horizon,), lambda: True)
+        return gone + self._delete_while("?", (True,), self._is_too_large)
+
+    def _delete_while(self, condition: str, values: tuple[object, ...], wanted: Callable[[], bool]) -> int:
+        gone = 0
+        while wanted():
+            with self._database.write() as sql:
+                sql.execute(
+                    "DELETE FROM executions WHERE number IN"  # noqa: S608  our own constants
+                    f" (SELECT number FROM executions WHERE {condition} ORDER BY number LIMIT ?)",
+                    (*values, PRUNE_BATCH_RECORDS),
+                )
+                count = sql.changes()
+            gone += count
+            if count == 0:
+                break
+        return gone
+
+    def _is_too_large(self) -> bool:
+        pages, free, size = (
+            row[0]
+            for name in ("page_count", "freelist_count", "page_size")
+            for row in self._database.rows(f"PRAGMA {name}")
+        )
+        return bool((pages - free) * size > self._store_bytes)
+
+    def _write(self) -> None:
+        last_prune = -PRUNE_EVERY_S
+        while True:
+            records, waiting, closing = self._gather()
+            self._commit(records)
+            for done in waiting:
+                done.set()
+            self._say_drops()
+            if closing:
+                return
+            if self._clock().timestamp() - last_prune >= PRUNE_EVERY_S:
+                last_prune = self._clock().timestamp()
+                self._prune_quietly()
+
+    def _gather(self) -> tuple[list[Execution], list[threading.Event], bool]:
+        records: list[Execution] = []
+        waiting: list[threading.Event] = []
+        try:
+            item = self._queue.get(timeout=PRUNE_EVERY_S)
+            while item is not None:
+                if isinstance(item, Execution):
+                    records.append(item)
+                else:
+                    waiting.append(item)
+                if len(records) >= BATCH_RECORDS:
+                    break
+                item = self._queue.get_nowait()
+            else:
+                return records, waiting, True
+        except queue.Empty:
+            pass
+        return records, waiting, False
+
+    def _commit(self, records: list[Execution]) -> None:
+        if not records:
+            return
+        try:
+            with self._database.write() as sql:
+                _insert(sql, records)
+        except Exception:  # a full or failing disk must not end the writer: serving goes on, the loss is said
+            self._dropped += len(records)
+            log.exception("executions_not_recorded", count=len(records))
+
+    def _prune_quietly(self) -> None:
+        try:
+            gone = self.prune()
+        except Exception:  # the same: pruning comes round again
+            log.exception("executions_not_pruned")
+            return
+        if gone:
+            log.info("executions_pruned", count=gone)
+
+    def _say_drops(self) -> None:
+        dropped = self._dropped
+        if dropped != self._dropped_said:
+            log.warning("executions_dropped", count=dropped - self._dropped_said, since_start=dropped)
+            self._dropped_said = dropped
+
+
+def _insert(sql: Connection, records: list[Execution]) -> None:
+    marks = ", ".join("?" * len(COLUMNS.split(",")))
+    sql.executemany(
+        f"INSERT OR IGNORE INTO executions ({COLUMNS}) VALUES ({marks})",  # noqa: S608  our own constants
+        [
+            (
+                *(each.id, each.micro_id, each.revision_id, each.trigger, to_us(each.started_at)),
+                *(float(each.duration_s), float(each.queued_s), each.start, each.status, _text(each.method)),
+                *(_text(each.path), _text(each.action), each.cause, _text(each.message), _text(each.log)),
+                each.peak_memory_bytes,
+            )
+            for each in records
+        ],
+    )
+
+
+def _text(value: str) -> str:
+    """Replace lone surrogates, which a file of text cannot hold: what a Micro prints need not be valid text."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _execution(row: Row) -> Execution:
+    return Execution(
+        id=row[0],
+        micro_id=row[1],
+        revision_id=row[2],
+        trigger=row[3],
+        started_at=from_us(row[4]),
+        duration_s=row[5],
+        queued_s=row[6],
+        start=row[7],
+        status=row[8],
+        method=row[9],
+        path=row[10],
+        action=row[11],
+        cause=row[12],
+        message=row[13],
+        log=row[14],
+        peak_memory_bytes=row[15],
+    )

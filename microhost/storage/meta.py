@@ -1,0 +1,526 @@
+"""Keep projects, Micros, revisions, keys, tokens, environments and schedules.
+
+Every `put`, `add`, `delete` and `change` is on the disk when it returns; from the event loop call them in a
+thread. `find` gives None for what is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from microhost.errors import ConflictError, NotFoundError
+from microhost.records import ApiKey, Micro, Project, Revision, RevisionState, Schedule, Token
+from microhost.storage.database import Connection, Database, IntegrityError, Row
+from microhost.storage.moments import from_us, to_us
+from microhost.storage.schema import META
+
+PROJECT = "id, name, created_at, builds_allowed"
+MICRO = (
+    "id, project_id, name, runtime, path, created_at, subdomain, http_auth, visor, timeout_s, memory_mb,"
+    " concurrency, packages_as_of, live_revision"
+)
+REVISION = "id, micro_id, number, created_at, runtime, dependencies, code_bytes, files"
+API_KEY = "micro_id, name, description, prefix, digest, created_at"
+PROJECT_KEY = "project_id, name, digest, created_at, micro_id, sealed"
+SCHEDULE = "micro_id, expression, anchored_at, next_at, running, running_tick"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectKey:
+    """Open a project's Bases and Drives. `sealed` holds the key itself, encrypted, only when a Micro owns
+    it.
+    """
+
+    project_id: str
+    name: str
+    digest: bytes
+    created_at: datetime
+    micro_id: str | None = None
+    sealed: bytes | None = None
+
+
+class MetaStore:
+    """Answer for everything but content and executions."""
+
+    def __init__(self, file: Path) -> None:
+        """Open or create the store. Raises: HostError when it cannot be trusted to keep what it
+        acknowledges.
+        """
+        self._database = Database(file, META)
+
+    def close(self) -> None:
+        """Close the store; may be called twice."""
+        self._database.close()
+
+    # Projects
+
+    def add_project(self, project: Project) -> None:
+        """Keep a new project. Raises: ConflictError when its name is taken."""
+        try:
+            with self._database.write() as sql:
+                sql.execute(
+                    f"INSERT INTO projects ({PROJECT}) VALUES (?, ?, ?, ?)",  # noqa: S608  a constant
+                    (project.id, project.name, to_us(project.created_at), project.builds_allowed),
+                )
+        except IntegrityError as error:
+            raise ConflictError(
+                f"There is a project '{project.name}' already. Choose another name."
+            ) from error
+
+    def list_projects(self) -> list[Project]:
+        """Give every project, oldest first."""
+        rows = self._database.rows(f"SELECT {PROJECT} FROM projects ORDER BY created_at, id")  # noqa: S608
+        return [_project(row) for row in rows]
+
+    def find_project(self, id_or_name: str) -> Project | None:
+        """Find a project by its id, else by its name."""
+        row = self._database.row(
+            f"SELECT {PROJECT} FROM projects WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC",  # noqa: S608
+            (id_or_name,),
+        )
+        return _project(row) if row else None
+
+    def delete_project(self, project_id: str) -> None:
+        """Forget a project with its keys. Its Micros must be gone: they hold names and code."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM projects WHERE id = ?", (project_id,))
+
+    # Micros
+
+    def add_micro(self, micro: Micro, key: ProjectKey) -> None:
+        """Keep a new Micro, its label and its own project key. Raises: ConflictError when its name is
+        taken.
+        """
+        try:
+            with self._database.write() as sql:
+                sql.execute(
+                    f"INSERT INTO micros ({MICRO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    _micro_values(micro),
+                )
+                sql.execute(
+                    "INSERT INTO labels VALUES (?, ?, ?, NULL)", (micro.path, micro.project_id, micro.id)
+                )
+                _insert_project_key(sql, key)
+        except IntegrityError as error:
+            raise ConflictError(
+                f"The project has a Micro '{micro.name}' already. Choose another name."
+            ) from error
+
+    def list_micros(self, project_id: str | None = None) -> list[Micro]:
+        """Give every Micro, or those of one project, oldest first."""
+        rows = self._database.rows(
+            f"SELECT {MICRO} FROM micros WHERE project_id = ?1 OR ?1 IS NULL ORDER BY created_at, id",  # noqa: S608
+            (project_id,),
+        )
+        return [_micro(row) for row in rows]
+
+    def find_micro(self, micro_id: str) -> Micro | None:
+        """Find a Micro by its id."""
+        row = self._database.row(f"SELECT {MICRO} FROM micros WHERE id = ?", (micro_id,))  # noqa: S608
+        return _micro(row) if row else None
+
+    def get_micro(self, micro_id: str) -> Micro:
+        """Give the Micro with this id. Raises: NotFoundError."""
+        micro = self.find_micro(micro_id)
+        if micro is None:
+            raise NotFoundError("There is no such Micro.")
+        return micro
+
+    def find_micro_in(self, project_id: str, id_or_name: str) -> Micro | None:
+        """Find a Micro of a project by its id, else by its name."""
+        row = self._database.row(
+            f"SELECT {MICRO} FROM micros"  # noqa: S608
+            " WHERE project_id = ?1 AND (id = ?2 OR name = ?2) ORDER BY id = ?2 DESC",
+            (project_id, id_or_name),
+        )
+        return _micro(row) if row else None
+
+    def change_micro(self, micro: Micro, *, now: datetime, free_before: datetime) -> None:
+        """Replace what is kept of a Micro, all but its path and live revision; its former sub-domain is
+        closed to others.
+
+        Raises: ConflictError when its name or its sub-domain is taken (see `label_is_taken`), and then
+        nothing is changed.
+        """
+        try:
+            with self._database.write() as sql:
+                _change_subdomain(sql, micro, now=now, free_before=free_before)
+                values = _micro_values(micro)
+                sql.execute(
+                    "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?, timeout_s = ?,"
+                    " memory_mb = ?, concurrency = ?, packages_as_of = ? WHERE id = ?",
+                    (*values[2:4], *values[6:13], micro.id),
+                )
+        except IntegrityError as error:
+            raise ConflictError(
+                f"The project has a Micro '{micro.name}' already. Choose another name."
+            ) from error
+
+    def delete_micro(self, micro_id: str, *, now: datetime) -> None:
+        """Forget a Micro with all it has, and close its labels to others from `now` on."""
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE labels SET micro_id = NULL, released_at = ? WHERE micro_id = ?",
+                (to_us(now), micro_id),
+            )
+            sql.execute("DELETE FROM micros WHERE id = ?", (micro_id,))
+
+    # Labels: what stands before the domain
+
+    def label_is_taken(self, label: str, project_id: str, *, free_before: datetime) -> bool:
+        """Tell whether `label` may not be given to the project: in use, or given up by another one after
+        `free_before`.
+        """
+        row = self._database.row(
+            "SELECT 1 FROM labels WHERE label = ?"
+            " AND (micro_id IS NOT NULL OR (released_at > ? AND project_id <> ?))",
+            (label, to_us(free_before), project_id),
+        )
+        return row is not None
+
+    # Revisions
+
+    def add_live_revision(self, revision: Revision, manifest: Mapping[str, str]) -> Revision:
+        """Keep a new revision under its Micro's next number and make it the live one; give it as kept.
+
+        Raises: NotFoundError when the Micro is gone.
+        """
+        with self._database.write() as sql:
+            found = sql.execute("SELECT 1 FROM micros WHERE id = ?", (revision.micro_id,)).fetchone()
+            if found is None:
+                raise NotFoundError("There is no such Micro.")
+            number = _count(
+                sql,
+                "SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE micro_id = ?",
+                revision.micro_id,
+            )
+            sql.execute(
+                f"INSERT INTO revisions ({REVISION}, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (
+                    *(revision.id, revision.micro_id, number, to_us(revision.created_at), revision.runtime),
+                    *(revision.dependencies, revision.code_bytes, revision.files, _pack(manifest)),
+                ),
+            )
+            sql.execute("UPDATE micros SET live_revision = ? WHERE id = ?", (revision.id, revision.micro_id))
+        return replace(revision, number=number, state="live")
+
+    def make_live(self, micro_id: str, revision_id: str) -> None:
+        """Make a kept revision of the Micro its live one."""
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE micros SET live_revision = ?1 WHERE id = ?2"
+                " AND EXISTS (SELECT 1 FROM revisions WHERE id = ?1 AND micro_id = ?2)",
+                (revision_id, micro_id),
+            )
+            if sql.changes() == 0:
+                raise NotFoundError("There is no such deployment.")
+
+    def list_revisions(self, micro_id: str) -> list[Revision]:
+        """Give a Micro's revisions, newest first."""
+        return self._revisions("r.micro_id = ? ORDER BY r.number DESC", micro_id)
+
+    def find_revision(self, micro_id: str, revision_id: str) -> Revision | None:
+        """Find a revision of a Micro by its id."""
+        found = self._revisions("r.micro_id = ? AND r.id = ?", micro_id, revision_id)
+        return found[0] if found else None
+
+    def list_revision_ids(self) -> set[str]:
+        """Give the ids of all revisions of all Micros."""
+        return {row[0] for row in self._database.rows("SELECT id FROM revisions")}
+
+    def list_dependencies(self) -> set[str]:
+        """Give the ids of all dependency sets that a revision uses."""
+        rows = self._database.rows(
+            "SELECT DISTINCT dependencies FROM revisions WHERE dependencies IS NOT NULL"
+        )
+        return {row[0] for row in rows}
+
+    def get_manifest(self, revision_id: str) -> dict[str, str]:
+        """Give a revision's files as {path: sha256 in hexadecimal}. Raises: NotFoundError."""
+        row = self._database.row("SELECT manifest FROM revisions WHERE id = ?", (revision_id,))
+        if row is None:
+            raise NotFoundError("There is no such deployment.")
+        return _unpack(row[0])
+
+    def delete_revisions(self, revision_ids: Collection[str]) -> None:
+        """Forget revisions, but never a live one."""
+        with self._database.write() as sql:
+            for revision_id in revision_ids:
+                sql.execute(
+                    "DELETE FROM revisions WHERE id = ?1"
+                    " AND NOT EXISTS (SELECT 1 FROM micros WHERE live_revision = ?1)",
+                    (revision_id,),
+                )
+
+    def _revisions(self, condition: str, *values: str) -> list[Revision]:
+        columns = ", ".join(f"r.{name}" for name in REVISION.split(", "))
+        rows = self._database.rows(
+            f"SELECT {columns}, m.live_revision IS r.id FROM revisions r"  # noqa: S608  our own constants
+            f" JOIN micros m ON m.id = r.micro_id WHERE {condition}",
+            values,
+        )
+        return [_revision(row) for row in rows]
+
+    # Environment
+
+    def list_environment(self, micro_id: str) -> dict[str, bytes]:
+        """Give a Micro's variables as {name: sealed value}, in the order of their names."""
+        rows = self._database.rows(
+            "SELECT name, sealed FROM environment WHERE micro_id = ? ORDER BY name", (micro_id,)
+        )
+        return dict(rows)
+
+    def change_environment(self, micro_id: str, changes: Mapping[str, bytes | None]) -> None:
+        """Put sealed values and delete those that are None, all at once."""
+        with self._database.write() as sql:
+            for name, sealed in changes.items():
+                if sealed is None:
+                    sql.execute("DELETE FROM environment WHERE micro_id = ? AND name = ?", (micro_id, name))
+                else:
+                    sql.execute(
+                        "INSERT OR REPLACE INTO environment VALUES (?, ?, ?)", (micro_id, name, sealed)
+                    )
+
+    # Keys and tokens
+
+    def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key's digest. Raises: ConflictError when the Micro has one of that name."""
+        try:
+            with self._database.write() as sql:
+                sql.execute(
+                    f"INSERT INTO api_keys ({API_KEY}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    (key.micro_id, key.name, key.description, key.prefix, key.digest, to_us(key.created_at)),
+                )
+        except IntegrityError as error:
+            raise ConflictError(
+                f"The Micro has an API key '{key.name}' already. Choose another name."
+            ) from error
+
+    def list_api_keys(self, micro_id: str | None = None) -> list[ApiKey]:
+        """Give every API key, or those of one Micro, oldest first."""
+        rows = self._database.rows(
+            f"SELECT {API_KEY} FROM api_keys WHERE micro_id = ?1 OR ?1 IS NULL ORDER BY created_at, name",  # noqa: S608
+            (micro_id,),
+        )
+        return [ApiKey(row[0], row[1], row[2], row[3], row[4], from_us(row[5])) for row in rows]
+
+    def delete_api_key(self, micro_id: str, name: str) -> None:
+        """Forget an API key. Raises: NotFoundError."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM api_keys WHERE micro_id = ? AND name = ?", (micro_id, name))
+            if sql.changes() == 0:
+                raise NotFoundError(f"There is no API key '{name}'.")
+
+    def add_project_key(self, key: ProjectKey) -> None:
+        """Keep a new project key's digest. Raises: ConflictError when the project has one of that name."""
+        try:
+            with self._database.write() as sql:
+                _insert_project_key(sql, key)
+        except IntegrityError as error:
+            raise ConflictError(
+                f"The project has a key '{key.name}' already. Choose another name."
+            ) from error
+
+    def list_project_keys(self, project_id: str | None = None) -> list[ProjectKey]:
+        """Give every project key, or those of one project, oldest first; those that Micros own are among
+        them.
+        """
+        rows = self._database.rows(
+            f"SELECT {PROJECT_KEY} FROM project_keys"  # noqa: S608
+            " WHERE project_id = ?1 OR ?1 IS NULL ORDER BY created_at, name",
+            (project_id,),
+        )
+        return [_project_key(row) for row in rows]
+
+    def find_key_of_micro(self, micro_id: str) -> ProjectKey | None:
+        """Find the project key that a Micro owns."""
+        row = self._database.row(
+            f"SELECT {PROJECT_KEY} FROM project_keys WHERE micro_id = ?",  # noqa: S608
+            (micro_id,),
+        )
+        return _project_key(row) if row else None
+
+    def delete_project_key(self, project_id: str, name: str) -> None:
+        """Forget a project key that no Micro owns. Raises: NotFoundError."""
+        with self._database.write() as sql:
+            sql.execute(
+                "DELETE FROM project_keys WHERE project_id = ? AND name = ? AND micro_id IS NULL",
+                (project_id, name),
+            )
+            if sql.changes() == 0:
+                raise NotFoundError(f"There is no project key '{name}'.")
+
+    def add_token(self, token: Token) -> None:
+        """Keep a new access token's digest."""
+        with self._database.write() as sql:
+            sql.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?)", (token.id, token.digest, to_us(token.created_at))
+            )
+
+    def list_tokens(self) -> list[Token]:
+        """Give every access token, oldest first."""
+        rows = self._database.rows("SELECT id, digest, created_at FROM tokens ORDER BY created_at, id")
+        return [Token(row[0], row[1], from_us(row[2])) for row in rows]
+
+    def delete_token(self, token_id: str) -> None:
+        """Forget an access token. Raises: NotFoundError; ConflictError when it is the last one."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM tokens WHERE id = ?", (token_id,))
+            if sql.changes() == 0:
+                raise NotFoundError(f"There is no access token '{token_id}'.")
+            if _count(sql, "SELECT count(*) FROM tokens") == 0:
+                raise ConflictError("This is the last access token. Make another one first.")
+
+    # Schedules
+
+    def list_schedules(self) -> list[Schedule]:
+        """Give every Micro's schedule."""
+        rows = self._database.rows(f"SELECT {SCHEDULE} FROM schedules ORDER BY micro_id")  # noqa: S608
+        return [_schedule(row) for row in rows]
+
+    def find_schedule(self, micro_id: str) -> Schedule | None:
+        """Find the schedule of a Micro."""
+        row = self._database.row(f"SELECT {SCHEDULE} FROM schedules WHERE micro_id = ?", (micro_id,))  # noqa: S608
+        return _schedule(row) if row else None
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Keep a Micro's schedule, replacing its former one."""
+        with self._database.write() as sql:
+            sql.execute(
+                f"INSERT OR REPLACE INTO schedules ({SCHEDULE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (
+                    *(
+                        schedule.micro_id,
+                        schedule.expression,
+                        to_us(schedule.anchored_at),
+                        to_us(schedule.next_at),
+                    ),
+                    *(schedule.running, to_us(schedule.running_tick)),
+                ),
+            )
+
+    def claim_tick(self, micro_id: str, tick: datetime, event_id: str, next_at: datetime | None) -> None:
+        """Note that `tick` is being fired as `event_id`, before it is. Raises: NotFoundError when there is
+        no schedule.
+        """
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE schedules SET running = ?, running_tick = ?, next_at = ? WHERE micro_id = ?",
+                (event_id, to_us(tick), to_us(next_at), micro_id),
+            )
+            if sql.changes() == 0:
+                raise NotFoundError("There is no such schedule.")
+
+    def finish_tick(self, micro_id: str, event_id: str) -> None:
+        """Note that the firing `event_id` has ended; nothing happens when another one has been claimed
+        since.
+        """
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE schedules SET running = NULL, running_tick = NULL WHERE micro_id = ? AND running = ?",
+                (micro_id, event_id),
+            )
+
+    def delete_schedule(self, micro_id: str) -> None:
+        """Forget a Micro's schedule; nothing happens when it has none."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM schedules WHERE micro_id = ?", (micro_id,))
+
+
+def _change_subdomain(sql: Connection, micro: Micro, *, now: datetime, free_before: datetime) -> None:
+    sql.execute(
+        "UPDATE labels SET micro_id = NULL, released_at = ? WHERE micro_id = ? AND label <> ? AND label IS NOT ?",
+        (to_us(now), micro.id, micro.path, micro.subdomain),
+    )
+    if micro.subdomain is None:
+        return
+    sql.execute(
+        "INSERT INTO labels VALUES (?1, ?2, ?3, NULL) ON CONFLICT (label) DO UPDATE"
+        " SET project_id = ?2, micro_id = ?3, released_at = NULL"
+        " WHERE micro_id = ?3 OR (micro_id IS NULL AND (released_at <= ?4 OR project_id = ?2))",
+        (micro.subdomain, micro.project_id, micro.id, to_us(free_before)),
+    )
+    if sql.changes() == 0:
+        raise ConflictError(f"The sub-domain '{micro.subdomain}' is taken. Choose another one.")
+
+
+def _insert_project_key(sql: Connection, key: ProjectKey) -> None:
+    sql.execute(
+        f"INSERT INTO project_keys ({PROJECT_KEY}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (key.project_id, key.name, key.digest, to_us(key.created_at), key.micro_id, key.sealed),
+    )
+
+
+def _count(sql: Connection, query: str, *values: str) -> int:
+    row = sql.execute(query, values).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _project(row: Row) -> Project:
+    return Project(row[0], row[1], from_us(row[2]), bool(row[3]))
+
+
+def _micro_values(micro: Micro) -> tuple[str | int | float | bool | None, ...]:
+    return (
+        *(
+            micro.id,
+            micro.project_id,
+            micro.name,
+            micro.runtime,
+            micro.path,
+            to_us(micro.created_at),
+            micro.subdomain,
+        ),
+        *(micro.http_auth, micro.visor, float(micro.timeout_s), micro.memory_mb, micro.concurrency),
+        *(_date_text(micro.packages_as_of), micro.live_revision),
+    )
+
+
+def _micro(row: Row) -> Micro:
+    as_of = None if row[12] is None else date.fromisoformat(row[12])
+    return Micro(
+        id=row[0],
+        project_id=row[1],
+        name=row[2],
+        runtime=row[3],
+        path=row[4],
+        created_at=from_us(row[5]),
+        subdomain=row[6],
+        http_auth=bool(row[7]),
+        visor=bool(row[8]),
+        timeout_s=row[9],
+        memory_mb=row[10],
+        concurrency=row[11],
+        packages_as_of=as_of,
+        live_revision=row[13],
+    )
+
+
+def _date_text(value: date | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+def _revision(row: Row) -> Revision:
+    state: RevisionState = "live" if row[8] else "retired"
+    return Revision(row[0], row[1], row[2], from_us(row[3]), row[4], row[5], row[6], row[7], state)
+
+
+def _project_key(row: Row) -> ProjectKey:
+    return ProjectKey(row[0], row[1], row[2], from_us(row[3]), row[4], row[5])
+
+
+def _schedule(row: Row) -> Schedule:
+    return Schedule(row[0], row[1], from_us(row[2]), from_us(row[3]), row[4], from_us(row[5]))
+
+
+def _pack(manifest: Mapping[str, str]) -> bytes:
+    return zlib.compress(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _unpack(packed: bytes) -> dict[str, str]:
+    return dict(json.loads(zlib.decompress(packed)))

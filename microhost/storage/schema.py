@@ -1,0 +1,66 @@
+"""State the schemas of the database files. A migration that has been released is never changed: add the next
+one.
+
+Moments are whole microseconds since 1970 in UTC. A revision's state is not stored: it is live when its Micro
+says so.
+"""
+
+from __future__ import annotations
+
+META = (
+    """
+    CREATE TABLE projects (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, builds_allowed INTEGER
+        NOT NULL
+    ) STRICT;
+    CREATE TABLE micros (
+        id TEXT PRIMARY KEY, project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+        name TEXT NOT NULL, runtime TEXT NOT NULL, path TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
+        subdomain TEXT UNIQUE, http_auth INTEGER NOT NULL, visor INTEGER NOT NULL, timeout_s REAL NOT NULL,
+        memory_mb INTEGER NOT NULL, concurrency INTEGER NOT NULL, packages_as_of TEXT, live_revision TEXT,
+        UNIQUE (project_id, name)
+    ) STRICT;
+    CREATE TABLE labels (
+        label TEXT PRIMARY KEY, project_id TEXT NOT NULL, micro_id TEXT, released_at INTEGER
+    ) STRICT;
+    CREATE TABLE revisions (
+        id TEXT PRIMARY KEY, micro_id TEXT NOT NULL REFERENCES micros (id) ON DELETE CASCADE, number INTEGER
+        NOT NULL, created_at INTEGER NOT NULL, runtime TEXT NOT NULL, dependencies TEXT, code_bytes INTEGER
+        NOT NULL, files INTEGER NOT NULL, manifest BLOB NOT NULL, UNIQUE (micro_id, number)
+    ) STRICT;
+    CREATE TABLE api_keys (
+        micro_id TEXT NOT NULL REFERENCES micros (id) ON DELETE CASCADE, name TEXT NOT NULL, description TEXT
+        NOT NULL, prefix TEXT NOT NULL, digest BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL, PRIMARY KEY
+        (micro_id, name)
+    ) STRICT;
+    CREATE TABLE tokens (id TEXT PRIMARY KEY, digest BLOB NOT NULL, created_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE environment (
+        micro_id TEXT NOT NULL REFERENCES micros (id) ON DELETE CASCADE, name TEXT NOT NULL, sealed BLOB NOT
+        NULL, PRIMARY KEY (micro_id, name)
+    ) STRICT;
+    CREATE TABLE project_keys (
+        project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE, name TEXT NOT NULL,
+        digest BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL,
+        micro_id TEXT UNIQUE REFERENCES micros (id) ON DELETE CASCADE, sealed BLOB, PRIMARY KEY (project_id,
+        name)
+    ) STRICT;
+    CREATE TABLE schedules (
+        micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE, expression TEXT NOT NULL,
+        anchored_at INTEGER NOT NULL, next_at INTEGER, running TEXT, running_tick INTEGER
+    ) STRICT
+    """,
+)
+
+EVENTS = (
+    """
+    CREATE TABLE executions (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, micro_id TEXT NOT NULL,
+        revision_id TEXT NOT NULL, trigger TEXT NOT NULL, started_at INTEGER NOT NULL, duration_s REAL NOT
+        NULL, queued_s REAL NOT NULL, start TEXT NOT NULL, status INTEGER NOT NULL, method TEXT NOT NULL,
+        path TEXT NOT NULL, action TEXT NOT NULL, cause TEXT, message TEXT NOT NULL, log TEXT NOT NULL,
+        peak_memory_bytes INTEGER
+    ) STRICT;
+    CREATE INDEX executions_of_a_micro ON executions (micro_id, number);
+    CREATE INDEX executions_by_time ON executions (started_at)
+    """,
+)
