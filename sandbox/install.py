@@ -36,7 +36,7 @@ from pathlib import Path
 
 import uv
 
-from sandbox import policy, seccomp, visible
+from sandbox import bwrap, policy, visible
 from sandbox.etc import write_etc
 from sandbox.index import HIDDEN_LINE, explain_failure, index_environment, local_index_paths
 from sandbox.interpreters import Interpreter
@@ -268,22 +268,15 @@ def _run(work: _Work, command: list[str]) -> tuple[int, str, str]:
     Raises: InstallError past the deadline or a limit; the sandbox is dead then.
     """
     described = _policy(work)
-    filter_fd = seccomp.open_program()
-    arguments_fd = _open_arguments(policy.install_arguments(replace(described, seccomp_fd=filter_fd)))
+    entry = bwrap.Entry(
+        work.place.uid, work.namespace, work.place.cgroup_files, file_bytes=work.place.bytes_max
+    )
     try:
-        process = subprocess.Popen(
-            ["bwrap", "--args", str(arguments_fd), "--", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={},
-            executable=shutil.which("bwrap") or "/usr/bin/bwrap",
-            pass_fds=(filter_fd, arguments_fd),
-            preexec_fn=lambda: _become_installer(work),
+        process = bwrap.start(
+            lambda fd: policy.install_arguments(replace(described, seccomp_fd=fd)), command, entry
         )
-    finally:
-        os.close(filter_fd)
-        os.close(arguments_fd)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise InstallError(f"The host cannot start its installer: {error}.") from error
     with process:
         try:
             return _watch(work, process)
@@ -319,25 +312,6 @@ def _policy(work: _Work) -> policy.InstallPolicy:
         environment=tuple(sorted(environment.items())),
         guards=policy.Guards(forbid_user_namespaces=work.place.forbid_user_namespaces),
     )
-
-
-def _open_arguments(arguments: list[str]) -> int:
-    descriptor = os.memfd_create("arguments", 0)
-    os.write(descriptor, policy.argument_block(arguments))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _become_installer(work: _Work) -> None:
-    """Run between fork and exec: join the leaf, enter the namespace, become the installer."""
-    for path in work.place.cgroup_files:
-        path.write_text("0")
-    visible.enter(work.namespace)
-    os.umask(0o022)
-    if work.place.uid is not None:
-        os.setgroups([])
-        os.setresgid(work.place.uid, work.place.uid, work.place.uid)
-        os.setresuid(work.place.uid, work.place.uid, work.place.uid)
 
 
 def _watch(work: _Work, process: subprocess.Popen[bytes]) -> tuple[int, str, str]:

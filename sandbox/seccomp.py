@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,10 @@ TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
 LOWER_HALF = 0xFFFF_FFFF
 
+RLIMIT_COUNT = 16
+# Answers success and does nothing.
+PRETEND = 0
+
 # PER_LINUX, PER_LINUX32, the same with UNAME26, and the question
 PERSONALITIES = (0x0, 0x8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF)
 
@@ -54,7 +59,7 @@ _ALLOWED_TEXT = """
     linkat listen listxattr llistxattr lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create
     mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mprotect mremap msync munlock munlockall
     munmap nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc
-    pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 process_mrelease pselect6
+    pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 process_mrelease pselect6
     pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg
     remap_file_pages removexattr rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction
     rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
@@ -62,7 +67,7 @@ _ALLOWED_TEXT = """
     sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam
     sched_setscheduler sched_yield seccomp select sendfile sendmmsg sendmsg sendto set_robust_list
     set_thread_area set_tid_address setfsgid setfsuid setgid setgroups setitimer setpgid setpriority
-    setregid setresgid setresuid setreuid setrlimit setsid setsockopt setuid setxattr shutdown sigaltstack
+    setregid setresgid setresuid setreuid setsid setsockopt setuid setxattr shutdown sigaltstack
     signalfd signalfd4 splice stat statfs statx symlink symlinkat sync sync_file_range syncfs sysinfo tee
     tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create
     timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat utime utimensat utimes
@@ -98,6 +103,7 @@ def rules() -> list[Rule]:
         *(Rule(call, errno.EPERM) for call in REFUSED),
         Rule("clone", when=((0, "masked", 0, CLONE_NAMESPACES),)),
         *(Rule("personality", when=((0, "eq", value, 0),)) for value in PERSONALITIES),
+        *_limit_rules(),
         *_ioctl_rules(),
         *_socket_rules(),
         Rule("socketpair", when=((0, "eq", AF_UNIX, 0),)),
@@ -129,6 +135,20 @@ def open_program() -> int:
     os.write(descriptor, program())
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _limit_rules() -> Iterable[Rule]:
+    # A process may not touch its limit on core dumps, which keeps them from the machine's own crash handler
+    # (see bwrap.CORE_LIMIT). It is told that all is well: to forbid itself core dumps is what honest
+    # programs do.
+    for limit in range(RLIMIT_COUNT):
+        if limit != resource.RLIMIT_CORE:
+            yield Rule("setrlimit", when=((0, "eq", limit, 0),))
+            yield Rule("prlimit64", when=((1, "eq", limit, 0),))
+    core = resource.RLIMIT_CORE
+    yield Rule("setrlimit", PRETEND, ((0, "eq", core, 0),))
+    yield Rule("prlimit64", when=((1, "eq", core, 0), (2, "eq", 0, 0)))
+    yield Rule("prlimit64", PRETEND, ((1, "eq", core, 0), (2, "gt", 0, 0)))
 
 
 def _ioctl_rules() -> Iterable[Rule]:
