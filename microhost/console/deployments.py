@@ -57,7 +57,7 @@ class Deployments:
                 path=DEPLOYMENTS,
                 policy=owner,
                 handler=self.deploy,
-                summary="Deploy a zip; answers when it is live, or streams the phases (Accept: text/event-stream)",
+                summary="Deploy a zip; answers when it is live, or streams (Accept: text/event-stream)",
                 takes_media="application/zip",
                 gives=DeploymentShown,
                 status=201,

@@ -108,7 +108,7 @@ def refusal_of(error: Exception) -> Response:
             [error.message], error.status, cause=error.cause, log=error.log, hints=list(error.hints)
         )
     if isinstance(error, ClientError):
-        more = {"cause": None, "log": "", "hints": []} if error.status == 422 else {}
+        more: dict[str, object] = {"cause": None, "log": "", "hints": []} if error.status == 422 else {}
         return refuse(error.message.splitlines() or [""], error.status, **more)
     if isinstance(error, MicroError):
         return refuse([error.message], 502, cause=error.cause, log=error.log)

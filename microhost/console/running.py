@@ -64,7 +64,7 @@ class Running:
                 path=f"{MICRO}/logs",
                 policy=owner,
                 handler=self.logs,
-                summary="Give executions and what they printed as lines, oldest first; ?follow=1 streams new ones",
+                summary="Give executions and what they printed as lines; ?follow=1 streams new ones",
                 gives_media="text/plain",
                 query=("limit", "follow"),
             ),

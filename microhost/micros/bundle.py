@@ -34,7 +34,7 @@ RATIO_MAX = 200
 RATIO_FROM_BYTES = 10 * MB
 SKIPPED = frozenset({"__pycache__", "__MACOSX"})
 TELLING = {
-    ".env": "The bundle holds '.env'. Put secrets into the Micro's environment instead, and leave the file out.",
+    ".env": "The bundle holds '.env'. Put secrets into the Micro's environment instead.",
     ".git": "The bundle holds '.git', the whole history of the code. Leave it out.",
 }
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -69,13 +69,13 @@ class Names:
         self._known: dict[str, tuple[str, bool]] = {}
 
     def add_file(self, path: str) -> None:
-        """Take a file and the directories above it. Raises: ClientError when it collides with another name."""
+        """Take a file and the directories above it. Raises: ClientError when it collides with another."""
         self._add_parents(path)
         if self._add(path, is_directory=False):
             raise refused(f"Bundle has {path!r} twice. Make the zip again.")
 
     def add_directory(self, path: str) -> None:
-        """Take a directory and those above it; it may be there already. Raises: ClientError when it collides."""
+        """Take a directory, which may be there already. Raises: ClientError when it collides."""
         self._add_parents(path)
         self._add(path, is_directory=True)
 
@@ -93,7 +93,8 @@ class Names:
             self._known[key] = (path, is_directory)
             if len(self._known) > BUNDLE_ENTRIES:
                 raise ClientError(
-                    f"Bundle has more than {BUNDLE_ENTRIES:,} files and directories. Leave out what is not needed.",
+                    f"Bundle has more than {BUNDLE_ENTRIES:,} files and directories. Leave out what is not"
+                    " needed.",
                     status=413,
                 )
             return False
@@ -208,7 +209,7 @@ class _Unpacking:
         self._make_parents(target.parent)
         mode = PROGRAM_MODE if entry.is_executable else FILE_MODE
         hashed = sha256()
-        with open(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode), "wb") as out:
+        with target.open("xb") as out:
             os.fchmod(out.fileno(), mode)
             for piece in zips.read_content(self.stream, entry):
                 self._count(len(piece))
@@ -229,7 +230,8 @@ class _Unpacking:
         self.code_bytes += count
         if self.code_bytes > CODE_BYTES:
             raise ClientError(
-                f"Bundle is over {CODE_BYTES // MB} MB unpacked; at most {CODE_BYTES // MB} MB of code may be deployed.",
+                f"Bundle is over {CODE_BYTES // MB} MB unpacked; at most {CODE_BYTES // MB} MB of code may"
+                " be deployed.",
                 status=413,
             )
 

@@ -256,7 +256,7 @@ class Deployer(Generic[S]):
             return self._environments.names(micro_id)
 
     async def pack_live(self, micro: Micro, into: Path) -> None:
-        """Write the live code into the new zip file `into`. Raises: NotFoundError when nothing was deployed."""
+        """Write the live code into the new zip file `into`. Raises: NotFoundError when there is none."""
         revision_id, manifest = self.live_files(micro)
         await asyncio.to_thread(pack, self._bundles.code(revision_id), manifest, into)
 
@@ -401,7 +401,7 @@ def _no_entry(micro: Micro, bundle: Bundle) -> str:
             f"Micro '{micro.name}': the bundle has no '{ENTRY}' at its top, only {inner[0]!r}."
             " Make the zip inside of the code's directory."
         )
-    return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your application's 'app' into a file of that name."
+    return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your 'app' into a file of that name."
 
 
 def _warnings(bundle: Bundle, report: ImportReport) -> tuple[str, ...]:
@@ -423,6 +423,7 @@ def _import_hints(micro: Micro, revision: Revision, error: MicroError) -> tuple[
     if error.cause != "import_error" or revision.dependencies is None or micro.packages_as_of is not None:
         return ()
     return (
-        "Its packages are the newest ones. If the code was written for older ones, set 'packages_as_of' to a date of"
+        "Its packages are the newest ones. If the code was written for older ones, set 'packages_as_of' to"
+        " a date of"
         " that time, such as 2023-05-01, and deploy again.",
     )

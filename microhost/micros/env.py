@@ -82,7 +82,8 @@ def check_change(name: str, value: str | None) -> None:
         raise ClientError(f"'{name}' is set by the host and cannot be changed. Leave it out.")
     if not NAME.fullmatch(name):
         raise ClientError(
-            f"{name[:80]!r} is not a variable's name. Take letters, digits and '_', not beginning with a digit."
+            f"{name[:80]!r} is not a variable's name. Take letters, digits and '_', not beginning with a"
+            " digit."
         )
     if value is None:
         return

@@ -17,20 +17,24 @@ NAME_CHARACTERS = 64
 LABEL_CHARACTERS = 63
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 QUARANTINE = timedelta(days=30)
-RESERVED = frozenset(  # noqa: SIM905  a list to read
-    """
-    abuse account accounts admin administrator api apis app apps assets auth autoconfig autodiscover base billing blog
-    broadcasthost cdn console dashboard database deta dev dns docs domain domains drive email files ftp git help home
-    host hostmaster imap info internal isatap localdomain localhost login logout mail mailer-daemon metrics micro
-    microhost micros mx news noc none nobody ns ns1 ns2 null oauth ops pop pop3 postmaster private proxy public root
-    security server signin signup smtp ssl static status support sysadmin system test tls undefined usenet uucp visor
-    web webmail webmaster wpad www xn--
-    """.split()
-)
+# fmt: off
+RESERVED = frozenset((
+    "abuse", "account", "accounts", "admin", "administrator", "api", "apis", "app", "apps",
+    "assets", "auth", "autoconfig", "autodiscover", "base", "billing", "blog", "broadcasthost",
+    "cdn", "console", "dashboard", "database", "deta", "dev", "dns", "docs", "domain", "domains",
+    "drive", "email", "files", "ftp", "git", "help", "home", "host", "hostmaster", "imap", "info",
+    "internal", "isatap", "localdomain", "localhost", "login", "logout", "mail", "mailer-daemon",
+    "metrics", "micro", "microhost", "micros", "mx", "news", "nobody", "noc", "none", "ns", "ns1",
+    "ns2", "null", "oauth", "ops", "pop", "pop3", "postmaster", "private", "proxy", "public",
+    "root", "security", "server", "signin", "signup", "smtp", "ssl", "static", "status", "support",
+    "sysadmin", "system", "test", "tls", "undefined", "usenet", "uucp", "visor", "web", "webmail",
+    "webmaster", "wpad", "www", "xn--",
+))
+# fmt: on
 
 
 def check_name(name: str, kind: str) -> str:
-    """Give a project's or Micro's name without the space around it. Raises: ClientError when it will not do."""
+    """Give a project's or Micro's name, trimmed. Raises: ClientError when it will not do."""
     name = unicodedata.normalize("NFC", name.strip())
     if not name or len(name) > NAME_CHARACTERS:
         raise ClientError(f"A {kind}'s name has 1 to {NAME_CHARACTERS} characters, not {len(name)}.")
@@ -46,11 +50,13 @@ def check_subdomain(label: str) -> str:
     label = label.lower()
     if len(label) < SUBDOMAIN_CHARACTERS_MIN or len(label) > LABEL_CHARACTERS:
         raise ClientError(
-            f"'{label[:80]}' has {len(label)} characters; a sub-domain has {SUBDOMAIN_CHARACTERS_MIN} to {LABEL_CHARACTERS}."
+            f"'{label[:80]}' has {len(label)} characters; a sub-domain has {SUBDOMAIN_CHARACTERS_MIN} to"
+            f" {LABEL_CHARACTERS}."
         )
     if not LABEL.fullmatch(label):
         raise ClientError(
-            f"{label!r} is not a sub-domain. Take letters, digits, '-' and '_', a letter or digit at both ends."
+            f"{label!r} is not a sub-domain. Take letters, digits, '-' and '_', a letter or digit at both"
+            " ends."
         )
     if label in RESERVED or label.startswith("xn--"):
         raise ClientError(f"The sub-domain '{label}' is reserved. Choose another one.")

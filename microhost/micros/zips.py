@@ -229,7 +229,7 @@ def _check_local(file: BinaryIO, central: _Central, directory_start: int) -> Ent
 
 
 def _decode(raw: bytes, flags: int) -> str:
-    """Read a name as UTF-8, which tools write with or without saying so, else as the format's old code page."""
+    """Read a name as UTF-8, which tools write with or without saying so, else as the old code page."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -97,7 +97,7 @@ class EventStore:
     def list_executions(
         self, micro_id: str, *, limit: int, before: str | None = None, after: str | None = None
     ) -> list[Execution]:
-        """Give a Micro's executions, newest first: those recorded before or after the execution with that id."""
+        """Give a Micro's executions, newest first: those recorded before or after the one with that id."""
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM executions WHERE micro_id = ?1"  # noqa: S608  our own constants
             " AND (?2 IS NULL OR number < (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1))"
@@ -228,7 +228,7 @@ def _insert(sql: Connection, records: list[Execution]) -> None:
 
 
 def _text(value: str) -> str:
-    """Replace lone surrogates, which a file of text cannot hold: what a Micro prints need not be valid text."""
+    """Replace lone surrogates, which no text file holds: what a Micro prints need not be valid text."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 

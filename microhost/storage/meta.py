@@ -152,7 +152,8 @@ class MetaStore:
                 _change_subdomain(sql, micro, now=now, free_before=free_before)
                 values = _micro_values(micro)
                 sql.execute(
-                    "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?, timeout_s = ?,"
+                    "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?,"
+                    " timeout_s = ?,"
                     " memory_mb = ?, concurrency = ?, packages_as_of = ? WHERE id = ?",
                     (*values[2:4], *values[6:13], micro.id),
                 )
@@ -434,7 +435,8 @@ class MetaStore:
 
 def _change_subdomain(sql: Connection, micro: Micro, *, now: datetime, free_before: datetime) -> None:
     sql.execute(
-        "UPDATE labels SET micro_id = NULL, released_at = ? WHERE micro_id = ? AND label <> ? AND label IS NOT ?",
+        "UPDATE labels SET micro_id = NULL, released_at = ? WHERE micro_id = ? AND label <> ? AND label IS"
+        " NOT ?",
         (to_us(now), micro.id, micro.path, micro.subdomain),
     )
     if micro.subdomain is None:

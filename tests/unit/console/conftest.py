@@ -1,4 +1,4 @@
-"""Build the console on real stores, with stand-ins for the sandbox: what they start is a record, not a process."""
+"""Build the console on real stores, with stand-ins for the sandbox: what they start is a record."""
 
 from __future__ import annotations
 
@@ -52,12 +52,16 @@ class PoolStandIn:
     starting: Callable[[Micro, Revision], None] = lambda micro, revision: None
     result: EventResult | Exception = EventResult("null", "")
 
-    async def start_revision(self, micro: Micro, revision: Revision, environment: Mapping[str, str]) -> StartedStandIn:
+    async def start_revision(
+        self, micro: Micro, revision: Revision, environment: Mapping[str, str]
+    ) -> StartedStandIn:
         """Start one, or raise as the pool does."""
         self.starting(micro, revision)
         text = (self.code(revision.id) / "main.py").read_text()
         if "raise" in text or environment.get("BREAK"):
-            raise MicroError("import_error", "main.py raised ValueError: no.", log="Traceback: main.py, line 1")
+            raise MicroError(
+                "import_error", "main.py raised ValueError: no.", log="Traceback: main.py, line 1"
+            )
         return StartedStandIn(revision, dict(environment), ImportReport("asgi", ("hello",), False, 0.01))
 
     def switch(self, micro: Micro, started: StartedStandIn) -> None:
@@ -135,7 +139,9 @@ class Host:
         token = self.token if token == "" else token
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=True)
-        return httpx.AsyncClient(transport=transport, base_url="http://localhost:8000/api/v1", headers=headers)
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://localhost:8000/api/v1", headers=headers
+        )
 
 
 def now() -> datetime:
@@ -145,8 +151,10 @@ def now() -> datetime:
 
 async def doctor() -> DoctorReport:
     """Give a machine with one degraded guard."""
-    guards = (Guard("seccomp", "enforced", "", ""), Guard("swap", "degraded", "no swap limit", "boot with swapaccount=1"))
-    return DoctorReport(guards, tuple(RuntimeInfo(name, f"/opt/{name}", f"{name[6:]}.1") for name in RUNTIMES))
+    guards = (Guard("seccomp", "enforced", "", ""), Guard("swap", "degraded", "no limit", "swapaccount=1"))
+    return DoctorReport(
+        guards, tuple(RuntimeInfo(name, f"/opt/{name}", f"{name[6:]}.1") for name in RUNTIMES)
+    )
 
 
 def build_host(data: Path) -> Host:
@@ -214,12 +222,6 @@ async def client(host: Host) -> AsyncIterator[httpx.AsyncClient]:
     """Give the owner's client."""
     async with host.client() as client:
         yield client
-
-
-def make_zip(**files: str | bytes) -> bytes:
-    """Make a zip; `main_py` means `main.py`, and `__` a slash."""
-    names = {name.replace("__", "/").replace("_py", ".py").replace("_txt", ".txt"): text for name, text in files.items()}
-    return zip_of(names)
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:
