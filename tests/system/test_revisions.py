@@ -1,0 +1,211 @@
+"""Revisions: promoted in a blink, no request fails during a switch, and what a kill -9 leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.driving import Host, Micro, stream, wait_until, zip_app, zip_files
+
+pytestmark = pytest.mark.root
+MakeMicro = Callable[..., Micro]
+NUMBERED = """
+import asyncio, hashlib
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    digest, more = hashlib.sha256(), True
+    while more:
+        message = await receive()
+        digest.update(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    if scope["path"] == "/stream":
+        for number in range(20):
+            await send({{"type": "http.response.body", "body": b"{number} ", "more_body": True}})
+            await asyncio.sleep(0.05)
+        await send({{"type": "http.response.body", "body": b"end"}})
+    elif scope["method"] == "POST":
+        await send({{"type": "http.response.body", "body": digest.hexdigest().encode()}})
+    else:
+        await send({{"type": "http.response.body", "body": b"{number}"}})
+"""
+
+
+def numbered(number: int) -> bytes:
+    return zip_files({"main.py": NUMBERED.format(number=number)})
+
+
+def test_a_promotion_goes_back_and_forth_in_well_under_a_second(host: Host, new_micro: MakeMicro) -> None:
+    micro = new_micro()
+    ids = [micro.must_deploy(numbered(number))["id"] for number in (1, 2, 3)]
+    for number in (1, 3, 2):
+        begun = time.monotonic()
+        answer = host.api("POST", f"{micro.at}/deployments/{ids[number - 1]}/promote")
+        took_s = time.monotonic() - begun
+        assert answer.is_success, answer.text
+        assert took_s < 1.0
+        assert micro.call().text == str(number)
+    listed = host.get(f"{micro.at}/deployments")["deployments"]
+    assert [each["number"] for each in listed] == [3, 2, 1]
+    assert [each["number"] for each in listed if each["state"] == "live"] == [2]
+
+
+def test_an_unknown_revision_is_not_promoted(host: Host, new_micro: MakeMicro) -> None:
+    micro = new_micro()
+    micro.must_deploy(numbered(1))
+    assert host.api("POST", f"{micro.at}/deployments/aaaaaaaaaaaaaaaa/promote").status_code == 404
+    assert micro.call().text == "1"
+
+
+def test_no_request_fails_during_deployments_and_promotions(host: Host, new_micro: MakeMicro) -> None:
+    """Visitors that ask, upload and stream without pause, while revisions are switched under them."""
+    micro = new_micro()
+    ids = [micro.must_deploy(numbered(0))["id"]]
+    wrong: list[str] = []
+    done = threading.Event()
+    counts = {"ask": 0, "upload": 0, "stream": 0}
+    body = os.urandom(1_000_000)
+
+    def visit(kind: str, act: Callable[[], bool]) -> None:
+        while not done.is_set():
+            try:
+                if not act():
+                    wrong.append(kind)
+            except (httpx.HTTPError, AssertionError) as error:
+                wrong.append(f"{kind}: {error!r}")
+            counts[kind] += 1
+
+    def ask() -> bool:
+        answer = micro.call()
+        return answer.status_code == 200 and answer.text.isdigit()
+
+    def upload() -> bool:
+        answer = micro.call("/upload", "POST", content=body)
+        return answer.status_code == 200 and len(answer.text) == 64
+
+    def read_stream() -> bool:
+        with stream(micro, "/stream") as answer:
+            text = answer.read().decode()
+        return text.endswith("end") and len(set(text.split()[:-1])) == 1  # one revision from start to end
+
+    visitors = [
+        threading.Thread(target=visit, args=(kind, act))
+        for kind, act in (("ask", ask), ("upload", upload), ("stream", read_stream), ("stream", read_stream))
+    ]
+    for visitor in visitors:
+        visitor.start()
+    try:
+        for number in range(1, 5):
+            ids.append(micro.must_deploy(numbered(number))["id"])
+        for chosen in (ids[0], ids[2], ids[4]):
+            assert host.api("POST", f"{micro.at}/deployments/{chosen}/promote").is_success
+    finally:
+        done.set()
+        for visitor in visitors:
+            visitor.join(30)
+    assert wrong == []
+    assert min(counts.values()) >= 3, counts
+    assert micro.call().text == "4"
+
+
+def test_revisions_are_immutable(host: Host, new_micro: MakeMicro) -> None:
+    micro = new_micro()
+    first = micro.must_deploy(numbered(1))
+    micro.must_deploy(numbered(2))
+    kept = host.data / "bundles" / first["id"] / "main.py"
+    assert kept.read_text() == NUMBERED.format(number=1)
+    assert kept.stat().st_mode & 0o222 == 0o200
+
+
+# A host of one's own
+
+
+def test_a_stopped_host_starts_again_with_everything(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data")
+    project = host.new_project("kept")["id"]
+    micro = host.new_micro(project, "kept")
+    micro.must_deploy(zip_app("env-vars"))
+    micro.put_env(COLOUR="blue")
+    micro.set_cron("5 days")
+    assert host.stop() == 0, host.tail()
+    host.restart()
+    assert micro.call().json()["now"]["COLOUR"] == "blue"
+    assert micro.show()["cron"] == "5 days"
+    assert host.stop() == 0, host.tail()
+
+
+def _mounts() -> int:
+    return len(Path("/proc/mounts").read_text().splitlines())
+
+
+def _processes_of(uid_base: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                uid = entry.stat().st_uid
+            except FileNotFoundError:
+                continue
+            if uid_base <= uid < uid_base + 10_000:
+                found.append(int(entry.name))
+    return found
+
+
+def _groups() -> set[str]:
+    return {
+        str(path)
+        for path in Path("/sys/fs/cgroup").rglob("s*")
+        if path.is_dir() and "micros" in path.parts and path.name[1:2].isalnum()
+    }
+
+
+def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orphan_is_left(
+    tmp_path: Path,
+) -> None:
+    uid_base = 330_000
+    mounts = _mounts()
+    host = Host(tmp_path / "data", environment={"MICROHOST_UID_BASE": str(uid_base)})
+    project = host.new_project("killed")["id"]
+    micro = host.new_micro(project, "killed")
+    micro.must_deploy(numbered(7))
+    busy = host.new_micro(project, "busy")
+    busy.must_deploy(zip_app("sleeper"))
+    caller = threading.Thread(target=lambda: _ignore(lambda: busy.call("/for/9")))
+    caller.start()
+    wait_until(lambda: busy.show()["state"] == "awake", "the busy Micro runs")
+    assert _processes_of(uid_base)
+    host.kill()
+    begun = time.monotonic()
+    host.restart()
+    answer = micro.call()
+    took_s = time.monotonic() - begun
+    caller.join(30)
+    assert answer.text == "7"
+    assert took_s < 2.0, f"served after {took_s:.2f} s"
+    assert host.stop() == 0, host.tail()
+    wait_until(lambda: not _processes_of(uid_base), "no process of a sandbox is left")
+    assert _mounts() == mounts
+
+
+def _ignore(act: Callable[[], object]) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        act()
+
+
+def test_a_second_host_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data")
+    try:
+        with pytest.raises(AssertionError, match="the host said"):
+            Host(tmp_path / "data")
+    finally:
+        assert host.stop() == 0, host.tail()
+    assert "lock" in host.tail() or "another" in host.tail().lower()
