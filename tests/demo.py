@@ -1,6 +1,6 @@
 """Show everything once, for real: a host, the sample Micros, calls, a run, a schedule. `make demo` runs this.
 
-Every line is one step with the time it took; a step that did not really happen ends the demo with exit code 1.
+Every line is one step with the time it took; a step that did not really happen ends it with exit code 1.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _many(micro: Micro, count: int) -> str:
             assert client.get("/").status_code == 200
             times.append((time.perf_counter() - begun) * 1000)
     times.sort()
-    return f"p50 {times[count // 2]:.1f} ms, p99 {times[count * 99 // 100]:.1f} ms, this client's own time included"
+    return f"p50 {times[count // 2]:.1f}, p99 {times[count * 99 // 100]:.1f} ms, the client's time included"
 
 
 def _events(micro: Micro) -> str:

@@ -1,8 +1,9 @@
-"""Deployments over the API: what becomes live, what is refused and why, and what the old revision does meanwhile."""
+"""Deployments over the API: what becomes live, what is refused and why, and what the old revision does."""
 
 from __future__ import annotations
 
 import io
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -160,8 +161,6 @@ def test_a_wrong_bundle_is_refused_with_a_reason_and_the_old_revision_serves_on(
     assert answer.status_code in (400, 413, 422), answer.text
     shown = answer.json()
     assert len(shown["errors"]) >= 1
-    import re
-
     assert re.search(reason, " ".join(shown["errors"]) + " " + shown.get("log", "")), shown
     assert "/micro/../" not in answer.text
     assert str(standing.host.data) not in answer.text
@@ -272,7 +271,7 @@ def test_a_micro_runs_on_the_interpreter_it_asked_for_or_the_nearest(
     shown = host.post(f"/projects/{project}/micros", {"name": f"on-{asked}", "runtime": asked})
     micro = Micro(host, project, shown["id"], shown["path"])
     assert bool(shown["warnings"]) is warned
-    code = "import sys\n\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [sys.version.encode()]\n"
+    code = "import sys\n\n" + HELLO.replace("b'%s'", "sys.version.encode()")
     micro.change(http_auth=False)
     micro.must_deploy(zip_files({"main.py": code}))
     assert micro.call().text.startswith(shown["runtime"].removeprefix("python") + ".")
