@@ -1,0 +1,110 @@
+"""Hand a request for the console's own names to the ASGI application, by uvicorn's cycle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from microhost.gateway.guard import Head, Refusal
+
+if TYPE_CHECKING:
+    from microhost.gateway.protocol import GatewayProtocol
+
+
+class ConsoleRequest:
+    """Carry one request to the ASGI application."""
+
+    __slots__ = ("_parts", "complete", "connection", "cycle", "head", "keep_alive")
+
+    may_start = True
+
+    def __init__(self, connection: GatewayProtocol, head: Head, *, keep_alive: bool) -> None:
+        self.connection = connection
+        self.head = head
+        self.keep_alive = keep_alive
+        self.complete = False
+        self.cycle: RequestResponseCycle | None = None
+        self._parts: list[bytes] = []
+
+    def start(self) -> None:
+        """Begin the application's task."""
+        connection = self.connection
+        self.cycle = connection.start_cycle(self._scope(), self.head.expects_continue, self.keep_alive)
+        self.cycle.body += b"".join(self._parts)
+        self._parts.clear()
+        self.cycle.more_body = not self.complete
+        if self.complete or self.cycle.body:
+            self.cycle.message_event.set()
+
+    def body_received(self, data: bytes) -> None:
+        """Pass a piece of the body on, or keep it until the request's turn."""
+        cycle = self.cycle
+        if cycle is None:
+            self._parts.append(data)
+        elif not cycle.response_complete:
+            cycle.body += data
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.connection.flow.pause_reading()
+            cycle.message_event.set()
+
+    def body_complete(self) -> None:
+        """Pass the end of the body on."""
+        self.complete = True
+        if self.cycle is not None:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def client_gone(self) -> None:
+        """Let the application see the disconnect."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def client_full(self, full: bool) -> None:
+        """Nothing to do: uvicorn's flow control does it."""
+
+    def abort(self, refusal: Refusal) -> bytes:
+        """Give up a request that turned out to be malformed: the connection is cut."""
+        del refusal
+        self.client_gone()
+        return b""
+
+    def _scope(self) -> dict[str, object]:
+        head, connection = self.head, self.connection
+        path, _, query = head.target.partition(b"?")
+        fields = iter(head.fields)
+        headers = [(b"host", head.host), *zip(fields, fields, strict=True)]
+        headers += [(b"x-api-key", each) for each in head.api_keys]
+        headers += [(b"authorization", each) for each in head.authorizations]
+        if head.length is not None:
+            headers.append((b"content-length", b"%d" % head.length))
+        client = connection.client
+        if head.forwarded_for:
+            client = (head.forwarded_for.decode("ascii"), 0)
+        return {
+            "type": "http",
+            "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
+            "http_version": head.version,
+            "server": connection.server,
+            "client": client,
+            "scheme": head.forwarded_proto.decode("ascii") or connection.scheme,
+            "method": head.method.decode("ascii"),
+            "root_path": connection.root_path,
+            "path": connection.root_path + unquote(path.decode("latin-1")),
+            "raw_path": connection.root_path.encode("ascii") + path,
+            "query_string": query,
+            "headers": headers,
+            "state": connection.app_state.copy(),
+        }
+
+
+def new_event() -> asyncio.Event:
+    """Give the event that a cycle waits for."""
+    return asyncio.Event()

@@ -1,0 +1,685 @@
+"""Speak HTTP with one visitor: guard, route, and hand each request to a Micro or to the console's application.
+
+Theory of operation
+    A subclass of uvicorn's httptools protocol. The parser's callbacks collect a head as bytes; when it is complete it is
+    examined (`guard`), its host looked up (`hosts`), access checked (`access`), and an exchange made: a request for a Micro
+    (`relay`), a WebSocket (`websocket`), one for the console (`console`), or a constant answer. Exchanges of one connection wait in
+    `_waiting` and are answered in order, one at a time. While one waits behind another no more is parsed: bytes stay in `_held`, the
+    socket is not read. Reading also stops while an executor or the console cannot take more, each for its own reason.
+    There is no task, future or timer for a request to a Micro. `check`, called twice a second by the wheel, closes what is silent,
+    slow or stuck. After a refusal nothing more of the connection is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, ClassVar, Protocol
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from microhost.gateway import pages
+from microhost.gateway.access import Route, may_enter
+from microhost.gateway.console import ConsoleRequest, new_event
+from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
+from microhost.gateway.hosts import Names
+from microhost.gateway.relay import HttpExecution, meta_of, too_large
+from microhost.gateway.upstream import Upstreams
+from microhost.gateway.websocket import WebSocketExecution, find_handshake
+from microhost.gateway.wheel import PERIOD_S, Rider, Wheel
+from microhost.limits import (
+    CONNECTION_IDLE_S,
+    CONNECTION_WRITE_S,
+    PAYLOAD_BYTES,
+    REQUEST_BODY_S,
+    REQUEST_HEAD_BYTES,
+    REQUEST_HEAD_S,
+    REQUEST_HEADERS,
+)
+from microhost.micros.pool import Pools
+from microhost.settings import Settings
+
+PIECE_BYTES = 16 * 1024
+WRITE_BUFFER_BYTES = 256 * 1024
+BODY_PROGRESS_BYTES = 64 * 1024
+LINGER_S = 2.0
+RESERVED_FILES = 1024
+CONNECTIONS_MIN = 64
+
+_IDLE, _HEAD, _BODY, _UNSENT, _CLOSING, _BUSY = range(6)
+# why the socket is not read
+_QUEUE, _EXECUTOR, _CONSOLE, _TUNNEL = 1, 2, 4, 8
+
+_log = logging.getLogger("microhost.gateway")
+
+
+class Directory(Protocol):
+    """See of the directory of Micros what routing needs."""
+
+    def find(self, label: str) -> Route | None:
+        """Give the route of a label."""
+
+    def is_owner_token(self, token: str) -> bool:
+        """Compare in constant time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Hold how long a visitor may take, in seconds."""
+
+    head_s: float = REQUEST_HEAD_S
+    body_s: float = REQUEST_BODY_S
+    idle_s: float = CONNECTION_IDLE_S
+    write_s: float = CONNECTION_WRITE_S
+
+
+class Gateway:
+    """Hold what all connections share."""
+
+    def __init__(
+        self, directory: Directory, pools: Pools, settings: Settings, patience: Patience, connections: int
+    ) -> None:
+        self.directory = directory
+        self.pools = pools
+        self.names = Names(settings.domain)
+        self.upstreams = Upstreams(settings.upstream_proxies)
+        self.patience = patience
+        self.most_connections = connections
+        self.wheel = Wheel()
+        self.silent: dict[GatewayProtocol, None] = {}
+        self.date = _date_line()
+        self._turns = 0
+        pools.each_turn(self._turn)
+
+    def _turn(self, now: float) -> None:
+        self._turns += 1
+        if self._turns % 20 == 0:
+            self.date = _date_line()
+        self.wheel.turn(now)
+
+    def make_room(self) -> None:
+        """Close the connection that has been silent for longest."""
+        for oldest in self.silent:
+            oldest.expire()
+            return
+
+
+class Exchange(Protocol):
+    """Be one request and its answer, as the connection sees it."""
+
+    complete: bool
+    keep_alive: bool
+
+    @property
+    def may_start(self) -> bool: ...
+    def start(self) -> None: ...
+    def body_received(self, data: bytes) -> None: ...
+    def body_complete(self) -> None: ...
+    def flush(self) -> None: ...
+    def client_gone(self) -> None: ...
+    def client_full(self, full: bool) -> None: ...
+    def abort(self, refusal: Refusal) -> bytes: ...
+
+
+class Constant:
+    """Answer a request with bytes that are ready."""
+
+    may_start = True
+
+    def __init__(
+        self, connection: GatewayProtocol, answer: bytes, *, keep_alive: bool, complete: bool
+    ) -> None:
+        self.connection = connection
+        self.answer = answer
+        self.keep_alive = keep_alive
+        self.complete = complete
+
+    def start(self) -> None:
+        """Write the answer."""
+        self.connection.transport.write(self.answer)
+        self.connection.answered(self)
+
+    def body_received(self, data: bytes) -> None:
+        """Drop it."""
+
+    def body_complete(self) -> None:
+        """Learn that the connection can go on."""
+        self.complete = True
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def client_gone(self) -> None:
+        """Nothing to tell."""
+
+    def client_full(self, full: bool) -> None:
+        """Nothing to stop."""
+
+    def abort(self, refusal: Refusal) -> bytes:
+        """Keep the answer."""
+        del refusal
+        return self.answer
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """Serve one connection."""
+
+    gateway: ClassVar[Gateway]
+
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._fields: list[bytes] = []
+        self._special: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._quiet_bytes = 0
+        self._phase = _IDLE
+        self._serial = 0
+        self._parsed: Exchange | None = None
+        self._active: Exchange | None = None
+        self._waiting: list[Exchange] = []
+        self._held = b""
+        self._advancing = False
+        self._deaf = False
+        self._refusal: Refusal | None = None
+        self._tunnel: WebSocketExecution | None = None
+        self._paused = 0
+        self._is_full = False
+        self._seen: tuple[int, int] = (-1, 0)
+        self._seen_at = 0.0
+        self._spoke: set[Rider] = set()
+        self._peer = b""
+        self._port = b""
+        self._is_trusted = False
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or refuse it when there are too many."""
+        super().connection_made(transport)
+        gateway = self.gateway
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.flow = _Flow(self, transport)
+        host, port = self.client or ("", 0)
+        self._peer = f"{host}\0{port}".encode("latin-1", "replace")
+        self._port = str(self.server[1] if self.server and self.server[1] else "").encode()
+        self._is_trusted = gateway.upstreams.trusts(host)
+        self._spoke = gateway.wheel.add(self)
+        if len(self.connections) > gateway.most_connections:
+            if not gateway.silent:
+                transport.write(pages.answer(503, "Too many connections.", extra=b"retry-after: 1\r\n"))
+                self._close()
+                return
+            gateway.make_room()
+        gateway.silent[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let every exchange know."""
+        super().connection_lost(exc)
+        self._spoke.discard(self)
+        self.gateway.silent.pop(self, None)
+        self._deaf = True
+        active, self._active = self._active, None
+        if active is not None:
+            active.client_gone()
+        if self._tunnel is not None:
+            self._tunnel.client_gone()
+        self._waiting.clear()
+        self._held = b""
+
+    def eof_received(self) -> None:
+        """Take a half-closed connection for a closed one."""
+
+    def pause_writing(self) -> None:
+        """Slow down whoever is sending to this visitor."""
+        super().pause_writing()
+        self._is_full = True
+        if self._active is not None:
+            self._active.client_full(True)
+
+    def resume_writing(self) -> None:
+        """Let it send again."""
+        super().resume_writing()
+        self._is_full = False
+        if self._active is not None:
+            self._active.client_full(False)
+
+    def shutdown(self) -> None:
+        """Close when the present request is answered (uvicorn is stopping)."""
+        if self._active is None and not self._waiting:
+            self.transport.close()
+        elif isinstance(self._active, ConsoleRequest) and self._active.cycle is not None:
+            self._active.cycle.keep_alive = False
+        for each in (self._active, *self._waiting):
+            if each is not None:
+                each.keep_alive = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, unless something waits to be answered first."""
+        if self._tunnel is not None:
+            self._tunnel.data_received(data)
+            return
+        if self._deaf:
+            return
+        if self._held or len(data) > PIECE_BYTES or (self._waiting and self._active is not None):
+            self._held += data
+        else:
+            self._parse(data)
+        self._advance()
+
+    # The parser
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        quiet_bytes = self._quiet_bytes
+        try:
+            self.parser.feed_data(data)
+            if self._phase != _IDLE:
+                self._check_quiet(len(data), quiet_bytes)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(bytes(data[upgrade.args[0] :]))
+        except (httptools.HttpParserError, Refusal) as error:
+            if not self._deaf:
+                self._refuse(self._refusal or _as_refusal(error))
+
+    def _check_quiet(self, size: int, before: int) -> None:
+        """Bound what the parser keeps: an unfinished head, trailers, chunk extensions."""
+        if self._phase == _HEAD:
+            self._head_bytes += size
+            check_size(self.url, self._head_bytes)
+        elif self._quiet_bytes == before:
+            self._quiet_bytes += size
+            check_size(b"", self._quiet_bytes)
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self.url = b""
+        self._fields = []
+        self._special = []
+        self._head_bytes = self._quiet_bytes = 0
+        self._phase = _HEAD
+        self._serial += 1
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; drop those with an underscore, ours, and trailers."""
+        if self._phase != _HEAD:
+            return
+        name = name.lower()
+        if name in SPECIAL:
+            self._special.append((name, value))
+        elif b"_" not in name and not name.startswith(PLATFORM_PREFIXES):
+            self._fields += (name, value)
+        elif self._is_trusted and name in (b"x-forwarded-for", b"x-forwarded-proto"):
+            self._special.append((name, value))
+        if len(self._fields) > 2 * REQUEST_HEADERS or len(self._special) > REQUEST_HEADERS:
+            self._raise(Refusal(431, f"There are more than {REQUEST_HEADERS} headers."))
+
+    def on_headers_complete(self) -> None:
+        """Examine the head, find who answers it."""
+        parser = self.parser
+        self._phase = _BODY
+        self.gateway.silent.pop(self, None)
+        try:
+            self._check_head()
+            head = examine(
+                self.gateway.names,
+                parser.get_method(),
+                parser.get_http_version(),
+                self.url,
+                self._special,
+                self._fields,
+            )
+            keep_alive = parser.should_keep_alive() and head.version == "1.1"
+            upgrades = parser.should_upgrade()
+            exchange = self._route(head, keep_alive and not upgrades, upgrades)
+        except Refusal as refusal:
+            self._raise(refusal)
+            return
+        self._parsed = exchange
+        self._waiting.append(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._quiet_bytes += len(body)
+        parsed = self._parsed
+        if parsed is None:
+            return
+        try:
+            parsed.body_received(body)
+        except Refusal as refusal:
+            self._raise(refusal)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._phase = _IDLE
+        parsed, self._parsed = self._parsed, None
+        if parsed is not None:
+            parsed.body_complete()
+            if not parsed.keep_alive:
+                self._deaf = True
+
+    def _check_head(self) -> None:
+        size = self._head_bytes + sum(map(len, self._fields)) + len(self.url)
+        for name, value in self._special:
+            size += len(name) + len(value)
+        check_size(self.url, size)
+
+    def _raise(self, refusal: Refusal) -> None:
+        # the parser tells only that a callback failed, not why
+        self._refusal = refusal
+        raise refusal
+
+    # Routing
+
+    def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
+        self._read_upstream(head)
+        place = head.place
+        if place.is_console:
+            return self._route_to_console(head, keep_alive, upgrades)
+        route = self.gateway.directory.find(place.label) if place.label else None
+        if route is None:
+            return self._constant(404, "There is nothing here.", head, keep_alive)
+        if not may_enter(route, self.gateway.directory, head):
+            return self._constant(401, "Unauthorized", head, keep_alive)
+        if head.length is not None and head.length > PAYLOAD_BYTES:
+            raise Refusal(413, too_large())
+        if upgrades and head.has_body:
+            raise Refusal(400, "A request to upgrade may not have a body.")
+        scheme = head.forwarded_proto or (self.scheme or "http").encode()
+        if upgrades and head.upgrade == b"websocket":
+            key = find_handshake(head)
+            meta = meta_of(head, self._peer, scheme=scheme.replace(b"http", b"ws"), port=self._port)
+            return WebSocketExecution(self, route.micro, head, meta, key)
+        meta = meta_of(head, self._peer, scheme=scheme, port=self._port)
+        return HttpExecution(self, route.micro, head, meta, keep_alive=keep_alive)
+
+    def _route_to_console(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
+        if upgrades and (head.has_body or head.upgrade == b"websocket"):
+            raise Refusal(400, "The console speaks no other protocol than HTTP.")
+        return ConsoleRequest(self, head, keep_alive=keep_alive)
+
+    def _read_upstream(self, head: Head) -> None:
+        if self._is_trusted:
+            head.forwarded_for, head.forwarded_proto = self.gateway.upstreams.read(self._special)
+
+    def _constant(self, status: int, message: str, head: Head, keep_alive: bool) -> Constant:
+        keep_alive = keep_alive and not head.has_body
+        page = pages.answer(
+            status,
+            message,
+            html=pages.wants_html(head.method, head.accept),
+            close=not keep_alive,
+            head_only=head.method == b"HEAD",
+            date=self.gateway.date,
+        )
+        return Constant(self, page, keep_alive=keep_alive, complete=not head.has_body)
+
+    # Exchanges
+
+    def _advance(self) -> None:
+        """Answer what is next, parse what is held, until something has to be waited for."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._start_next() or self._parse_held():
+                pass
+            if self._active is not None:
+                self._active.flush()
+        finally:
+            self._advancing = False
+        is_blocked = bool(self._held) or (bool(self._waiting) and self._active is not None)
+        if is_blocked != bool(self._paused & _QUEUE):
+            self._pause(_QUEUE, is_blocked)
+
+    def _start_next(self) -> bool:
+        if self._active is not None or not self._waiting or self.transport.is_closing():
+            return False
+        exchange = self._waiting[0]
+        if not exchange.may_start:
+            self._invite(exchange)
+            return False
+        del self._waiting[0]
+        self._active = exchange
+        self._invite(exchange)
+        exchange.start()
+        if self._is_full and self._active is exchange:
+            exchange.client_full(True)
+        return True
+
+    def _invite(self, exchange: Exchange) -> None:
+        """Say 100 Continue once, when the visitor waits for it."""
+        if isinstance(exchange, HttpExecution) and exchange.head.expects_continue:
+            exchange.head.expects_continue = False
+            if not exchange.complete and not exchange.body_bytes and exchange.head.version == "1.1":
+                self.transport.write(pages.CONTINUE)
+
+    def _parse_held(self) -> bool:
+        if not self._held or self._deaf or self._tunnel is not None:
+            return False
+        if self._waiting and self._active is not None:
+            return False
+        held, self._held = self._held[:PIECE_BYTES], self._held[PIECE_BYTES:]
+        self._parse(held)
+        return True
+
+    def answered(self, exchange: Exchange) -> None:
+        """Go on with the connection, now that an exchange's answer is written."""
+        if self._active is exchange:
+            self._active = None
+        if self.transport.is_closing():
+            return
+        if not exchange.keep_alive or not exchange.complete:
+            self._close(linger=not exchange.complete)
+            return
+        if not self._waiting:
+            self.gateway.silent[self] = None
+        self._advance()
+
+    def cut(self) -> None:
+        """Close at once: what was sent so far is no whole answer, and must not look like one."""
+        self._active = None
+        self._deaf = True
+        self.transport.abort()
+
+    def finish_tunnel(self) -> None:
+        """Close after a WebSocket's close frame; the visitor has a moment to send its own."""
+        self._active = None
+        self._close(linger=True)
+
+    def start_cycle(self, scope: Any, expects_continue: bool, keep_alive: bool) -> RequestResponseCycle:
+        """Begin the ASGI application's task for a console request."""
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=new_event(),
+            expect_100_continue=expects_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        self._start_asgi_task(self.cycle, self.app)
+        return self.cycle
+
+    def on_response_complete(self) -> None:
+        """Go on after the console's answer."""
+        self.server_state.total_requests += 1
+        self._pause(_CONSOLE, False)
+        if self._active is not None:
+            self.answered(self._active)
+
+    # Refusing and closing
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer in turn, then close; nothing more is parsed."""
+        self._deaf = True
+        self._held = b""
+        parsed, self._parsed = self._parsed, None
+        if parsed is None:
+            answer = self._refusal_page(refusal)
+        elif parsed is self._active:
+            self._active = None
+            answer = parsed.abort(refusal)
+            if not answer:
+                self.cut()
+                return
+        else:
+            self._waiting.remove(parsed)
+            answer = parsed.abort(refusal) or self._refusal_page(refusal)
+        self._phase = _IDLE
+        self._waiting.append(Constant(self, answer, keep_alive=False, complete=False))
+
+    def _refusal_page(self, refusal: Refusal) -> bytes:
+        return pages.answer(refusal.status, refusal.message, date=self.gateway.date)
+
+    def _upgraded(self, rest: bytes) -> None:
+        """Leave HTTP: to a WebSocket, or to nothing at all."""
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(last, WebSocketExecution):
+            self._tunnel = last
+            if rest or self._held:
+                last.data_received(rest + self._held)
+            self._held = b""
+        else:
+            self._deaf = True
+
+    def _close(self, *, linger: bool = False) -> None:
+        """Close when what was written is sent.
+
+        With `linger`, what the visitor still sends is read for a moment, so that our answer arrives.
+        """
+        self._deaf = True
+        self._held = b""
+        if linger and self.transport.can_write_eof():
+            self._pause(_QUEUE | _EXECUTOR | _CONSOLE | _TUNNEL, False)
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def expire(self) -> None:
+        """Close a connection that has been silent for too long."""
+        self.gateway.silent.pop(self, None)
+        self._deaf = True
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    # Time
+
+    def check(self, now: float) -> None:
+        """Compare with the last visit; close what has not moved for too long."""
+        state, patience_s = self._state()
+        if state != self._seen:
+            self._seen, self._seen_at = state, now
+        elif now - self._seen_at >= patience_s - PERIOD_S:
+            self._run_out(state[0])
+
+    def _state(self) -> tuple[tuple[int, int], float]:
+        patience = self.gateway.patience
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            return (_UNSENT, unsent), patience.write_s
+        if self._deaf and self._active is None and not self._waiting:
+            return (_CLOSING, self._serial), LINGER_S
+        if self._phase == _HEAD:
+            return (_HEAD, self._serial), patience.head_s
+        if self._phase == _BODY and not self._paused:
+            return (_BODY, self._serial << 16 | self._quiet_bytes // BODY_PROGRESS_BYTES), patience.body_s
+        if self._active is not None or self._waiting or self._tunnel is not None:
+            return (_BUSY, 0), float("inf")
+        return (_IDLE, self._serial), patience.idle_s if self._serial else patience.head_s
+
+    def _run_out(self, state: int) -> None:
+        if state in (_HEAD, _BODY):
+            self._refuse(Refusal(408, "The request took too long to arrive."))
+            self._advance()
+        elif state == _IDLE:
+            self.expire()
+        else:
+            self.transport.abort()
+
+    # Reading
+
+    def executor_full(self, full: bool) -> None:
+        """Stop or resume reading, because an executor takes its request slowly."""
+        self._pause(_EXECUTOR, full)
+
+    def console_full(self, full: bool) -> None:
+        """Stop or resume reading, because the console takes its request slowly."""
+        self._pause(_CONSOLE, full)
+
+    def tunnel_full(self, full: bool) -> None:
+        """Stop or resume reading, because a WebSocket's executor is slow."""
+        self._pause(_TUNNEL, full)
+
+    def _pause(self, reason: int, on: bool) -> None:
+        before = self._paused
+        self._paused = before | reason if on else before & ~reason
+        if bool(before) != bool(self._paused) and not self.transport.is_closing():
+            with contextlib.suppress(RuntimeError):
+                if self._paused:
+                    self.transport.pause_reading()
+                else:
+                    self.transport.resume_reading()
+
+
+class _Flow(FlowControl):
+    """Let uvicorn's cycle pause reading for its own reason only."""
+
+    def __init__(self, connection: GatewayProtocol, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def pause_reading(self) -> None:
+        """Stop for the console."""
+        self._connection.console_full(True)
+
+    def resume_reading(self) -> None:
+        """Go on, as far as the console is concerned."""
+        self._connection.console_full(False)
+
+
+def make_protocol(
+    directory: Directory,
+    pools: Pools,
+    settings: Settings,
+    *,
+    patience: Patience | None = None,
+    connections: int | None = None,
+) -> type[GatewayProtocol]:
+    """Give the protocol class for uvicorn's `http=`."""
+    gateway = Gateway(directory, pools, settings, patience or Patience(), connections or connection_cap())
+
+    class Protocol(GatewayProtocol):
+        pass
+
+    Protocol.gateway = gateway
+    return Protocol
+
+
+def connection_cap() -> int:
+    """Give how many visitors may be connected: what the limit on open files leaves beside executors and databases."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(CONNECTIONS_MIN, soft - RESERVED_FILES if soft > 2 * RESERVED_FILES else soft // 2)
+
+
+def _as_refusal(error: Exception) -> Refusal:
+    return error if isinstance(error, Refusal) else Refusal(400, "This is no valid HTTP request.")
+
+
+def _date_line() -> bytes:
+    return f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -1,0 +1,110 @@
+"""Run one event (run or cron) in an executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from microhost.errors import MicroError
+from microhost.limits import EVENT_RESULT_BYTES, MB
+from microhost.micros.channel import BODY_BYTES_MAX
+from microhost.micros.executor import Executor
+from microhost.micros.work import ContractError, Failure, Fault, Work
+from microhost.records import Event, EventResult, Execution, Micro
+
+_V = ord("v")
+
+
+class Call(Work):
+    """Wait for the result of a handler. The outcome is a future: EventResult, MicroError or OverloadedError."""
+
+    __slots__ = ("_complete", "_on_execution", "_result", "event", "fault", "outcome")
+
+    def __init__(self, micro: Micro, event: Event, on_execution: Callable[[Execution], None]) -> None:
+        super().__init__(micro)
+        self.event = event
+        self.outcome: asyncio.Future[EventResult] = asyncio.get_running_loop().create_future()
+        self._result = bytearray()
+        self._complete = False
+        self.fault: Fault | None = None
+        self._on_execution = on_execution
+
+    @property
+    def trigger(self) -> str:  # type: ignore[override]  # fixed per event, not per class
+        """Tell what made it run."""
+        return self.event.type
+
+    def begin(self, executor: Executor) -> None:
+        """Send the event; an input longer than a frame goes on in `D` frames."""
+        body = self.event.body.encode()
+        executor.send(b"E" + _describe(self.event, more=len(body) > BODY_BYTES_MAX), body[:BODY_BYTES_MAX])
+        for start in range(BODY_BYTES_MAX, len(body), BODY_BYTES_MAX):
+            last = start + BODY_BYTES_MAX >= len(body)
+            executor.send(b"D1" if last else b"D0", body[start : start + BODY_BYTES_MAX])
+
+    def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
+        """Take the result."""
+        if kind != _V or self._complete:
+            raise ContractError("not the result of an event")
+        self._result += body
+        if len(self._result) > EVENT_RESULT_BYTES + BODY_BYTES_MAX:
+            raise ContractError("a result without end")
+        self._complete = not msgspec.json.decode(meta[1:], type=_ResultHead).more
+
+    def faulted(self, fault: Fault) -> None:
+        """Keep the guest's account."""
+        self.fault = fault
+
+    def ended(self, log: str) -> None:
+        """Settle the outcome."""
+        if self.fault is not None:
+            self._settle(Failure(self.fault.cause, self.fault.message), log)
+        elif not self._complete:
+            self._settle(Failure("bad_result", f"Micro '{self.micro.name}' gave no result."), log)
+        elif len(self._result) > EVENT_RESULT_BYTES:
+            message = f"The result is {len(self._result) / MB:.1f} MB; at most {EVENT_RESULT_BYTES / MB:.1f} MB may be returned."
+            self._settle(Failure("bad_result", message), log)
+        else:
+            self._settle(None, log)
+
+    def failed(self, failure: Failure, log: str) -> None:
+        """Settle the outcome."""
+        self._settle(failure, log)
+
+    def refused(self, error: Exception) -> None:
+        """Settle the outcome; what the Micro did wrong at its start is recorded too."""
+        if isinstance(error, MicroError):
+            self._record(Failure(error.cause, error.message), error.log)
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+    def _settle(self, failure: Failure | None, log: str) -> None:
+        self._record(failure, log)
+        if self.outcome.done():
+            return
+        if failure is not None:
+            self.outcome.set_exception(MicroError(failure.cause, failure.message, log=log))
+        else:
+            self.outcome.set_result(EventResult(self._result.decode("utf-8", "replace"), log))
+
+    def _record(self, failure: Failure | None, log: str) -> None:
+        now = asyncio.get_running_loop().time()
+        status = 502 if failure else 200
+        self._on_execution(
+            self.record(now=now, status=status, log=log, failure=failure, action=self.event.action)
+        )
+
+
+class _ResultHead(msgspec.Struct, frozen=True):
+    ok: bool
+    more: bool = False
+
+
+def _describe(event: Event, *, more: bool) -> bytes:
+    time = event.time.isoformat().replace("+00:00", "Z") if event.time else None
+    document: dict[str, object] = {"type": event.type, "action": event.action, "id": event.id, "time": time}
+    if more:
+        document["more"] = True
+    return msgspec.json.encode(document)
