@@ -239,7 +239,8 @@ class _Unpacking:
         self.unpacked_bytes += count
         if self.unpacked_bytes > max(RATIO_FROM_BYTES, RATIO_MAX * self.zip_bytes):
             raise ClientError(
-                f"Bundle grows to more than {RATIO_MAX} times its size when unpacked, which no code does.",
+                f"Bundle grows to more than {RATIO_MAX} times its size when unpacked, as no code does;"
+                f" at most {CODE_BYTES // MB} MB of code may be deployed.",
                 status=413,
             )
         if self.clock() > self.until:

@@ -19,16 +19,13 @@ LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 QUARANTINE = timedelta(days=30)
 # fmt: off
 RESERVED = frozenset((
-    "abuse", "account", "accounts", "admin", "administrator", "api", "apis", "app", "apps",
-    "assets", "auth", "autoconfig", "autodiscover", "base", "billing", "blog", "broadcasthost",
-    "cdn", "console", "dashboard", "database", "deta", "dev", "dns", "docs", "domain", "domains",
-    "drive", "email", "files", "ftp", "git", "help", "home", "host", "hostmaster", "imap", "info",
-    "internal", "isatap", "localdomain", "localhost", "login", "logout", "mail", "mailer-daemon",
-    "metrics", "micro", "microhost", "micros", "mx", "news", "nobody", "noc", "none", "ns", "ns1",
-    "ns2", "null", "oauth", "ops", "pop", "pop3", "postmaster", "private", "proxy", "public",
-    "root", "security", "server", "signin", "signup", "smtp", "ssl", "static", "status", "support",
-    "sysadmin", "system", "test", "tls", "undefined", "usenet", "uucp", "visor", "web", "webmail",
-    "webmaster", "wpad", "www", "xn--",
+    "account", "accounts", "admin", "administrator", "api", "auth", "autoconfig", "autodiscover",
+    "base", "broadcasthost", "console", "cron", "dashboard", "database", "deta", "drive", "email",
+    "health", "help", "hostmaster", "imap", "isatap", "localdomain", "localhost", "login",
+    "logout", "mail", "mailer-daemon", "metrics", "micro", "microhost", "micros", "nobody", "none",
+    "null", "oauth", "pop3", "postmaster", "proxy", "root", "security", "signin", "signup", "smtp",
+    "status", "support", "system", "undefined", "visor", "webmail", "webmaster", "wpad", "www",
+    "www1", "www2",
 ))
 # fmt: on
 

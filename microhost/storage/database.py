@@ -106,4 +106,15 @@ def _migrate(connection: apsw.Connection, migrations: Sequence[str], file: Path)
             " Start the newer version."
         )
     for number, migration in enumerate(migrations[version:], start=version + 1):
-        connection.execute(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT")
+        _run_script(connection, f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT")
+
+
+def _run_script(connection: apsw.Connection, script: str) -> None:
+    """Run every statement to its end; the engine stops at the first that has a row to give."""
+    try:
+        connection.execute(script).fetchall()
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.close()
+        raise

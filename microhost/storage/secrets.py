@@ -60,7 +60,7 @@ class Vault:
             raise HostError("a sealed value needs a key that is not in the key file")
         try:
             return key.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], head + name)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise HostError("a sealed value does not open: it was changed or belongs elsewhere") from error
 
 
