@@ -38,6 +38,7 @@ TELLING = {
     ".git": "The bundle holds '.git', the whole history of the code. Leave it out.",
 }
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+SLASHES = re.compile("[/\\\\\u2044\u2215\u2216\u29f5\u29f8\u29f9]")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -280,7 +281,7 @@ def check_path(name: str) -> str:
 
 def _check_segment(name: str, segment: str) -> None:
     plain = unicodedata.normalize("NFKC", segment)
-    if plain in (".", "..") or "/" in plain or "\\" in plain or segment in ("", ".", ".."):
+    if plain in ("", ".", "..") or SLASHES.search(plain):
         raise refused(f"Bundle entry {name!r} leads elsewhere. Make the zip inside of the code's directory.")
     if len(segment.encode()) > SEGMENT_BYTES:
         raise refused(
