@@ -1,8 +1,8 @@
 """Measure the host beside what a user would take otherwise, in one run, as ratios. `make bench` runs this.
 
 Both sides serve the same file on the same interpreter version. Bursts alternate, and a ratio is the median of
-the ratios of neighbouring bursts, so that slow changes of the machine hit both sides. Writes bench.json. It is
-a benchmark, not a test: a missed target is printed, not failed.
+the ratios of neighbouring bursts, so that slow changes of the machine hit both sides. Writes bench.json.
+It is a benchmark, not a test: a missed target is printed, not failed.
 """
 
 from __future__ import annotations

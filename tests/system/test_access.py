@@ -93,8 +93,15 @@ def test_a_chosen_subdomain_leads_to_the_micro(host: Host, new_micro: MakeMicro)
     assert Micro(host, micro.project, micro.id, "My-Little-SHOP").call().text == "shop"
 
 
+@pytest.mark.parametrize("chosen", ["four", "with-dash", "under_score", "2begin-and-end2"])
+def test_a_subdomain_may_hold_letters_digits_dashes_and_underscores(
+    new_micro: MakeMicro, chosen: str
+) -> None:
+    assert new_micro(subdomain=chosen).show()["subdomain"] == chosen
+
+
 @pytest.mark.parametrize(
-    "taken", ["abc", "api", "www", "database", "drive", "-bad", "under_score", "a.b.c.d"]
+    "taken", ["abc", "api", "www", "database", "drive", "-bad", "bad_", "a.b.c.d", "späti"]
 )
 def test_a_subdomain_that_cannot_be_is_refused(host: Host, new_micro: MakeMicro, taken: str) -> None:
     answer = host.api("PATCH", new_micro().at, {"subdomain": taken})

@@ -218,8 +218,8 @@ def test_dependency_sets_are_shared_by_content(host: Host, new_micro: MakeMicro)
 def test_deta_is_our_own_package_whatever_was_asked_for(new_micro: MakeMicro) -> None:
     bundle = zip_files(
         {
-            "main.py": "import deta\nfrom deta import App, Base, Deta, app\n\n@app.lib.run()\ndef run(event):\n"
-            "    return deta.__file__\n",
+            "main.py": "import deta\nfrom deta import App, Base, Deta, app\n\n"
+            "@app.lib.run()\ndef run(event):\n    return deta.__file__\n",
             "requirements.txt": "deta==1.0.1\n",
         }
     )
