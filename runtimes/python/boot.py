@@ -1,8 +1,8 @@
 """Start the guest: `<python> -I -S -B /runtime/boot.py`, descriptor 3 the control socket.
 
-The runtime's modules are loaded from their files under a name of their own, so that they take no entry of `sys.path` and no
-module name that the user's code or its packages could want.
-One argument is understood, a directory that stands for `/`; production passes none.
+The runtime's modules are loaded from their files under a name of their own, so that they take no entry of
+`sys.path` and no module name that the user's code or its packages could want. One argument is understood, a
+directory that stands for `/`; production passes none.
 Source: runtimes/CONTRACT.md, section 1.
 """
 

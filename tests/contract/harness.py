@@ -20,7 +20,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class Guest:
                 (os.POSIX_SPAWN_DUP2, descriptor, 1),
                 (os.POSIX_SPAWN_DUP2, descriptor, 2),
                 (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                *((os.POSIX_SPAWN_CLOSE, each) for each in _find_leaked()),
             ],
         )
         os.close(descriptor)
@@ -154,16 +155,16 @@ class Guest:
 
     def wait(self) -> int:
         """Wait for the process's end and give its exit status (negative: the signal)."""
-        deadline = time.monotonic() + DEADLINE_S
-        while self._status is None:
+        wait_until(self._has_ended, "the guest to end")
+        assert self._status is not None
+        return self._status
+
+    def _has_ended(self) -> bool:
+        if self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self._status = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                raise AssertionError("the guest did not end")
-            else:
-                time.sleep(0.002)  # there is no portable wait with a deadline
-        return self._status
+        return self._status is not None
 
     def close(self) -> None:
         """End the guest and all its executors."""
@@ -267,7 +268,9 @@ class Executor:
             if meta == b"e" or (meta[:1] in b"hd" and meta[1:2] == b"2"):
                 return
 
-    def request(self, method: str = "GET", target: str = "/", headers: Headers = (), body: bytes = b"") -> Answer:
+    def request(
+        self, method: str = "GET", target: str = "/", headers: Headers = (), body: bytes = b""
+    ) -> Answer:
         """Carry out one whole request."""
         self.begin(method, target, headers, body=body)
         return self.finish()
@@ -296,6 +299,27 @@ class Executor:
         self.channel.close()
         os.close(self._stdout)
         os.close(self._stderr)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Poll until `condition` holds. Raises: AssertionError naming `what` at the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {DEADLINE_S:.0f} s in vain for {what}")
+        time.sleep(0.002)  # between two polls
+
+
+def _find_leaked() -> list[int]:
+    """Give what this process itself was born with above 3, and would pass on."""
+    leaked = []
+    for each in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if each > 3 and os.get_inheritable(each):
+                leaked.append(each)
+        except OSError:  # the listing's own descriptor
+            continue
+    return leaked
 
 
 def _drain(descriptor: int) -> bytes:

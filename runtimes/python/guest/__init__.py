@@ -10,5 +10,6 @@ Theory of operation
     events     run and cron
     frames     the wire; faults: what went wrong, for a program and for the user's log
     confine    the system calls that Python's os module has no name for
-Everything here runs beside hostile code in one process: it keeps honest programs working and explains failures; it guards nothing.
+Everything here runs beside hostile code in one process: it keeps honest programs working and explains
+failures; it guards nothing.
 """

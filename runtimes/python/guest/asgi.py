@@ -1,15 +1,17 @@
-"""Carry one HTTP request through an ASGI application. Source: the ASGI specification, HTTP message format 2.3.
+"""Carry one HTTP request through an ASGI application. Source: the ASGI specification, HTTP 2.3.
 
-The order of the code follows its weight: a request with a complete body and an answer of one piece costs one read, one
-step of one task and one write.
+The order of the code follows its weight: a request with a complete body and an answer of one piece costs one
+read, one step of one task and one write.
 """
 
 from __future__ import annotations
 
+import types
+from time import perf_counter
 from urllib.parse import unquote
 
 from .faults import Fault, from_exception
-from .frames import BODY_BYTES, BrokenChannel, frame, pack_prefix
+from .frames import BODY_BYTES, COMPLETE, MORE, BrokenChannel, frame, pack_prefix
 
 NUL = b"\0"
 REQUEST_FIELDS = 9
@@ -37,7 +39,7 @@ def make_scope(kind: str, asgi: dict, fields: list, state: dict) -> dict:
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
-        "headers": list(zip(fields[9::2], fields[10::2])),
+        "headers": list(zip(fields[9::2], fields[10::2])),  # noqa: B905  (3.9 has no strict=; checked above)
         "client": _address(fields[5], fields[6]),
         "server": _address(fields[7], fields[8]),
         "state": state.copy(),
@@ -74,9 +76,21 @@ class HttpExecution:
     """Be `receive` and `send` of one request, and its end."""
 
     __slots__ = (
-        "executor", "scope", "chunks", "unread_bytes", "body_complete", "body_taken", "disconnected", "waiter",
-        "head", "started", "held", "held_kind", "complete", "failure",
-    )  # fmt: skip
+        "body_complete",
+        "body_taken",
+        "chunks",
+        "complete",
+        "completed_at",
+        "disconnected",
+        "executor",
+        "failure",
+        "head",
+        "held",
+        "scope",
+        "started",
+        "unread_bytes",
+        "waiters",
+    )
 
     def __init__(self, executor, meta: bytes, body: bytes) -> None:
         fields = meta.split(NUL)
@@ -87,37 +101,62 @@ class HttpExecution:
         self.body_complete = fields[0] == b"Q1"
         self.body_taken = False  # the application has seen the end of the body
         self.disconnected = False
-        self.waiter = None
+        self.waiters: list = []
         self.head = None  # status and headers, until the first piece of the body
         self.started = False  # the head was given to the channel
         self.held = None  # the last frame, until it is known whether the execution ended with it
-        self.held_kind = b""
         self.complete = False
+        self.completed_at = 0.0
         self.failure = None
 
     async def run(self) -> None:
         """Call the application and end the execution, whatever it does."""
         try:
-            await self.executor.app(self.scope, self.receive, self.send)
+            await self._drive(self.executor.app(self.scope, self.receive, self.send))
         except BaseException as error:  # the executor lives on; the host hears of it
             self.failure = error
         self.executor.end(self)
+
+    @types.coroutine
+    def _drive(self, application):
+        """Await the application, and let go of a held frame when a step ends without its return."""
+        try:
+            steps = application.__await__()
+        except AttributeError:
+            raise Fault("bad_response", f"'app' gave {application!r} where ASGI wants a coroutine.") from None
+        step, argument = steps.send, None
+        while True:
+            try:
+                awaited = step(argument)
+            except StopIteration:
+                return
+            if self.completed_at:
+                self.executor.holding.learn(self.completed_at)
+                self.completed_at = 0.0
+                if self.held is not None:
+                    self.release()
+            try:
+                argument = yield awaited
+                step = steps.send
+            except BaseException as error:  # a cancellation goes where it was meant to go
+                step, argument = steps.throw, error
 
     # --- what the application calls
 
     async def receive(self) -> dict:
         """Give the next piece of the request's body, then wait for the client to go."""
         while True:
-            if self.body_taken or self.disconnected:
-                if self.disconnected or self.complete:
-                    return DISCONNECT.copy()
-            elif self.chunks or self.body_complete:
+            if self.disconnected or (self.body_taken and self.complete):
+                return DISCONNECT.copy()
+            if not self.body_taken and (self.chunks or self.body_complete):
                 return self._take_body()
-            self.waiter = self.executor.loop.create_future()
+            # several tasks of one request may wait here, and each may be cancelled alone
+            waiter = self.executor.loop.create_future()
+            self.waiters.append(waiter)
             try:
-                await self.waiter
+                await waiter
             finally:
-                self.waiter = None
+                self.waiters.remove(waiter)
 
     def _take_body(self) -> dict:
         chunks = self.chunks
@@ -141,7 +180,7 @@ class HttpExecution:
                 raise RuntimeError("'http.response.body' was sent after the response was complete.")
             body = message.get("body", b"")
             if type(body) is not bytes:
-                body = _as_bytes(body)
+                body = as_bytes(body)
             if self.disconnected:
                 self.complete = not message.get("more_body", False)
             elif message.get("more_body", False):
@@ -165,7 +204,7 @@ class HttpExecution:
     def _write_pieces(self, body: bytes) -> None:
         write = self.executor.channel.write
         for start in range(0, len(body) or 1, BODY_BYTES):
-            write(frame(self._meta(b"0"), body[start : start + BODY_BYTES]))
+            write(frame(self._meta(MORE), body[start : start + BODY_BYTES]))
 
     def _meta(self, flag: bytes) -> bytes:
         if self.started:
@@ -181,10 +220,16 @@ class HttpExecution:
             self._write_pieces(body[:last])
             body = body[last:]
         self.complete = True
+        self.completed_at = perf_counter()
         self.held = (self._meta(b""), body)
-        self.executor.hold(self)
-        if self.waiter is not None:
+        if not self.executor.holding.allowed:
+            self.release()
+        if self.waiters:
             self.wake()
+
+    def release(self) -> None:
+        """Send the last frame by itself; the execution's end will follow."""
+        self.executor.channel.write(self.take_held(COMPLETE))
 
     def take_held(self, flag: bytes) -> bytes:
         """Give the last frame with its flag, once."""
@@ -213,9 +258,10 @@ class HttpExecution:
         self.wake()
 
     def wake(self) -> None:
-        """Let `receive` look again."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        """Let those that wait in `receive` look again."""
+        for each in self.waiters:
+            if not each.done():
+                each.set_result(None)
 
     def fault(self):
         """Give what went wrong as a Fault, None when all went well."""
@@ -230,7 +276,11 @@ class HttpExecution:
         return Fault("bad_response", "The application returned before its response was complete.")
 
 
-def _as_bytes(body: object) -> bytes:
+def as_bytes(body: object) -> bytes:
+    """Give a message's body as bytes.
+
+    Raises: Fault of kind bad_response.
+    """
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise Fault(

@@ -1,6 +1,7 @@
 """Serve a channel with plain blocking calls: WSGI applications, and Micros that have handlers only.
 
-There is no event loop, so a WSGI application may run one itself; handlers that are coroutines share one that we make on demand.
+There is no event loop, so a WSGI application may run one itself; handlers that are coroutines share one that
+we make on demand.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections import deque
 from typing import NoReturn, Optional
 
 from . import events
+from .eventloop import find_loop
 from .faults import Fault, fault_frame
 from .frames import END, READ_BYTES, BrokenChannel, json_frame, read_json, split_frames
+from .holding import Holding
 from .importing import Imported
 from .output import flush_output
 from .wsgi import WsgiExecution
@@ -83,8 +86,10 @@ class Executor:
     def __init__(self, sock, imported: Imported) -> None:
         self._imported = imported
         self._offer = imported.offer
-        self._reader = Reader(sock)
-        self._writer = Writer(sock)
+        self.app = imported.offer.app
+        self.holding = Holding()
+        self.reader = Reader(sock)
+        self.writer = Writer(sock)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
 
     def serve(self) -> NoReturn:
@@ -93,9 +98,9 @@ class Executor:
         Raises: BrokenChannel.
         """
         flush_output()
-        self._writer.write(json_frame(b"r", self._imported.report()))
+        self.writer.write(json_frame(b"r", self._imported.report()))
         while True:
-            meta, body = self._reader.read()
+            meta, body = self.reader.read()
             kind = meta[:1]
             if kind == b"Q":
                 self._serve_request(meta, body)
@@ -109,36 +114,36 @@ class Executor:
                 raise BrokenChannel(f"there is no frame {kind!r}")
 
     def _serve_request(self, meta: bytes, body: bytes) -> None:
-        if self._offer.app is None:
+        if self.app is None:
             self._refuse(_no_app())
             return
-        execution = WsgiExecution(self._offer.app, self._reader.read, self._writer.write, meta, body)
+        execution = WsgiExecution(self, meta, body)
         contextvars.copy_context().run(execution.run)
 
     def _refuse_websocket(self) -> None:
-        if self._offer.app is None:
+        if self.app is None:
             self._refuse(_no_app())
         else:
-            self._writer.write(json_frame(b"c", {"code": 1000, "reason": ""}) + END)
+            self.writer.write(json_frame(b"c", {"code": 1000, "reason": ""}) + END)
 
     def _refuse(self, fault: Fault) -> None:
-        self._writer.write(fault_frame("execution", fault) + END)
+        self.writer.write(fault_frame("execution", fault) + END)
 
     def _serve_event(self, meta: bytes, body: bytes) -> None:
         given = events.Input(read_json(meta[1:]), body)
         while not given.complete:
-            given.add(*self._reader.read())
+            given.add(*self.reader.read())
         call = events.Call(given, self._offer)
         outcome = contextvars.copy_context().run(call.begin)
         if isinstance(outcome, events.Waiting):
             outcome = self._wait(call, outcome)
         flush_output()
-        self._writer.write(outcome + END)
+        self.writer.write(outcome + END)
 
     def _wait(self, call: events.Call, waiting: events.Waiting) -> bytes:
         # one loop for all: clients that were opened in an earlier execution belong to it
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
+            self._loop = find_loop()
         asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(call.finish(waiting))
 

@@ -33,7 +33,8 @@ def drop_capabilities() -> None:
 
     Raises: OSError when the kernel refuses; the process must end then.
     """
-    # the bounding set needs CAP_SETPCAP, which the sandbox's processes lack: what is left in it is inert without it
+    # the bounding set needs CAP_SETPCAP, which the sandbox's processes lack: what is left in it is inert
+    # without it
     for capability in range(_CAPABILITIES):
         if _prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break

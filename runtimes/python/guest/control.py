@@ -1,10 +1,10 @@
 """Obey the warden: attach a revision, fork executors. Source: runtimes/CONTRACT.md, section 2.
 
 Theory of operation
-    One process, one thread, blocked in recvmsg on descriptor 3. It opens nothing and starts nothing of its own, so that what the
-    warden finds in /proc after the import is the user's doing.
-    The few functions used after the import are bound at the top: packages such as gevent replace those of `os` and `socket`.
-    Any message outside the contract, and the end of the socket, end the process at once.
+    One process, one thread, blocked in recvmsg on descriptor 3. It opens nothing and starts nothing of its
+    own, so that what the warden finds in /proc after the import is the user's doing. The few functions used
+    after the import are bound at the top: packages such as gevent replace those of `os` and `socket`. Any
+    message outside the contract, and the end of the socket, end the process at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 import time
 from typing import NamedTuple, Optional
 
@@ -104,7 +103,7 @@ def receive(control: socket.socket) -> Record:
 
 
 def attach(record: Record, places: Places, send) -> Attached:
-    """Take the environment and the log, import the entry file in mode `fork`, report; ends the process when the import failed."""
+    """Take environment and log, import in mode `fork`, report; ends the process when the import failed."""
     mode = read_mode(record.payload)
     environment, log, report = record.descriptors
     load_environment(environment)

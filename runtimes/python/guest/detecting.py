@@ -45,7 +45,7 @@ def find_offer(module: object) -> Offer:
 
 
 def find_handlers(app: object) -> tuple[dict[str, Callable], Optional[Callable]]:
-    """Collect the handlers of every `App` made so far; those on `main.app` win, then those registered last."""
+    """Collect the handlers of every `App` made so far; those on `main.app` win, then the latest."""
     detalib = sys.modules.get("detalib.app")
     libs = list(getattr(detalib, "LIBS", ()))
     own = getattr(app, "lib", None)
@@ -92,7 +92,7 @@ def find_interface(app: Any) -> tuple[str, Callable]:
 
 
 def count_arguments(app: Callable) -> tuple[int, float]:
-    """Count the positional arguments that `app` must and may be given; it may have more of its own, with defaults."""
+    """Count the positional arguments that `app` must and may be given."""
     try:
         parameters = list(inspect.signature(app).parameters.values())
     except (TypeError, ValueError):
@@ -111,7 +111,8 @@ def is_coroutine_callable(app: Any) -> bool:
         app = app.func
     if inspect.iscoroutinefunction(app):
         return True
-    return not inspect.isclass(app) and inspect.iscoroutinefunction(getattr(type(app), "__call__", None))
+    # inspect looks at the object itself, not at what calling it would run
+    return not inspect.isclass(app) and inspect.iscoroutinefunction(type(app).__call__)
 
 
 def _single_callable(app: Callable) -> Callable:
@@ -123,9 +124,9 @@ def _single_callable(app: Callable) -> Callable:
 
 def _missing_sentence(app: object) -> str:
     if app is None:
-        return "'app' in main.py is None, and there is no run or cron handler; set it to your ASGI or WSGI application."
+        return "'app' in main.py is None, and there is no run or cron handler; give it your application."
     if app is ABSENT:
-        return "main.py has neither an 'app' nor a run or cron handler; name your ASGI or WSGI application 'app'."
+        return "main.py has no 'app' and no run or cron handler; name your ASGI or WSGI application 'app'."
     return "'app' in main.py has no run or cron handler; register one with @app.lib.run() or @app.lib.cron()."
 
 

@@ -1,10 +1,11 @@
-"""Turn a fresh fork into an executor: its own jail, descriptors and seeds; then import (mode `fresh`) and serve.
+"""Turn a fresh fork into an executor: jail, descriptors, seeds; then import (mode `fresh`) and serve.
 
 Source: runtimes/CONTRACT.md, sections 1 and 2.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import socket
@@ -43,7 +44,7 @@ def run(slot: int, descriptors: Sequence[int], places: Places, imported: Optiona
 
 
 def become_executor(slot: int, descriptors: Sequence[int], places: Places) -> None:
-    """Enter the slot, give up every right, keep the three descriptors and what the import left open for reading.
+    """Enter the slot, give up every right, keep three descriptors and what the import left open to read.
 
     Raises: OSError; the process must end then.
     """
@@ -68,7 +69,7 @@ def enter_jail(jail: str) -> bool:
 
 
 def keep_readable_files(wanted: set) -> None:
-    """Close what the template had open above 3, but give each file that the import left open for reading its own offset.
+    """Close what the template had open above 3, but give each file left open to read an offset of its own.
 
     A file read through an inherited descriptor would move the offset of every other executor.
     """
@@ -134,7 +135,5 @@ def _import_fresh(channel: socket.socket, places: Places) -> Imported:
 
 def _leave_channel() -> None:
     # a process that the user's code forks must not answer on the channel
-    try:
+    with contextlib.suppress(OSError):
         _close(CHANNEL)
-    except OSError:
-        pass

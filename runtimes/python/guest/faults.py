@@ -1,4 +1,4 @@
-"""Say what went wrong in the user's code: a kind for programs, a sentence for people, a traceback for the log."""
+"""Say what went wrong in the user's code: a kind for programs, a sentence, a traceback for the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fault(Exception):
 
 
 def from_exception(error: BaseException, doing: str) -> Fault:
-    """Make a Fault of what the user's code raised while `doing` something ("a request", "the import of main.py").
+    """Make a Fault of what the user's code raised while `doing` something, such as "a request".
 
     A Fault stays what it is. SystemExit becomes `exit`, all else `exception`.
     """

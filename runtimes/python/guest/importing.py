@@ -49,7 +49,7 @@ def import_entry(places: Places) -> Imported:
 
 
 def prepare_interpreter(places: Places) -> None:
-    """Set the import path and restore what `-I -S` took away: packages' .pth files, `exit`, `quit`, `help`."""
+    """Set the import path and restore what `-I -S` took away: .pth files, `exit`, `quit`, `help`."""
     sys.argv = [ENTRY]
     forget_shadowed(places)
     sys.path.insert(0, places.micro)
@@ -62,7 +62,7 @@ def prepare_interpreter(places: Places) -> None:
 
 
 def forget_shadowed(places: Places) -> None:
-    """Let a file of the bundle named like a standard module (`token.py`, `queue.py`) win, as in a plain interpreter.
+    """Let a file of the bundle named like a standard module (`token.py`) win, as in a plain interpreter.
 
     We loaded those modules for ourselves; what the interpreter itself had loaded stays.
     """

@@ -1,6 +1,7 @@
 """Run an ASGI application's lifespan: startup once per executor, shutdown at its retirement.
 
-An application that does not know lifespan raises at its scope; then there is none. Source: the ASGI specification, Lifespan.
+An application that does not know lifespan raises at its scope; then there is none. Source: the ASGI
+specification, Lifespan.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """Serve a channel from an event loop: ASGI applications, and the handlers beside them.
 
 Theory of operation
-    The loop's only reader is the channel. A frame that starts an execution makes one task; on 3.12 and newer it starts at once,
-    inside the reader's callback, and a quick application has answered before the callback returns.
-    The last frame of a response is held until the application returned, so that it can carry the execution's end too;
-    one turn of the loop later it is sent as it is.
-    Handlers of run and cron are called outside the loop, which is stopped for that moment: a plain function may call
-    asyncio.run itself, and one that is a coroutine becomes a task of the loop.
+    The loop's only reader is the channel. A frame that starts an execution makes one task; on 3.12 and newer
+    it starts at once, inside the reader's callback, and a quick application has answered before the callback
+    returns. The last frame of a response is held until the application returns, so that it can carry the
+    execution's end too, but no longer than the step of the task that sent it. Handlers of run and cron are
+    called outside the loop, which is stopped for that moment: a plain function may call asyncio.run itself,
+    and one that is a coroutine becomes a task of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import sys
@@ -21,8 +22,10 @@ from typing import NoReturn, Optional
 from . import events
 from .asgi import HttpExecution
 from .channel import Writer
+from .eventloop import find_loop
 from .faults import Fault, fault_frame
-from .frames import END, READ_BYTES, BrokenChannel, json_frame, read_json, split_frames
+from .frames import COMPLETE, END, ENDED, READ_BYTES, BrokenChannel, json_frame, read_json, split_frames
+from .holding import Holding
 from .importing import Imported
 from .lifespan import Lifespan
 from .output import flush_output
@@ -36,8 +39,7 @@ STARTS_EAGERLY = sys.version_info >= (3, 12)
 def serve(sock, imported: Imported) -> NoReturn:
     """Start the application's lifespan, say so, and serve until the host goes or retires us."""
     sock.setblocking(False)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loop = find_loop()
     executor = Executor(sock, imported, loop)
     loop.create_task(executor.start())
     while True:
@@ -85,8 +87,9 @@ class Executor:
         self._descriptor = sock.fileno()
         self._left = b""
         self._reading = False
-        self._in_first_step = False
+        self.holding = Holding()
         self._input: Optional[events.Input] = None
+        self._waiting: Optional[EventExecution] = None
 
     async def start(self) -> None:
         """Run lifespan's startup and open the channel."""
@@ -162,32 +165,21 @@ class Executor:
     def _begin(self, execution) -> None:
         self.current = execution
         if STARTS_EAGERLY:
-            self._in_first_step = True
             asyncio.Task(execution.run(), loop=self.loop, eager_start=True)
-            self._in_first_step = False
-            if self.current is execution and execution.held is not None:
-                self._release(execution)
         else:
             self.loop.create_task(execution.run())
-
-    def hold(self, execution) -> None:
-        """Keep the last frame until the application returned, at most until the loop's next turn."""
-        if not self._in_first_step:
-            self.loop.call_soon(self._release, execution)
-
-    def _release(self, execution) -> None:
-        if execution.held is not None:
-            self.channel.write(execution.take_held(b"1"))
 
     def end(self, execution) -> None:
         """Finish an execution: its fault, its last frame, its end."""
         flush_output()
+        if execution.completed_at:
+            self.holding.learn(execution.completed_at)
         try:
             fault = execution.fault()
             if fault is not None:
                 self._end_with_fault(execution, fault)
             elif execution.held is not None:
-                self.channel.write(execution.take_held(b"2"))
+                self.channel.write(execution.take_held(ENDED))
             else:
                 self.channel.write(END)
         except BrokenChannel as error:
@@ -198,7 +190,8 @@ class Executor:
     def _end_with_fault(self, execution, fault: Fault) -> None:
         if execution.started:
             print(fault.traceback or fault.message, file=sys.stderr, flush=True)
-        self._release(execution)
+        if execution.held is not None:
+            self.channel.write(execution.take_held(COMPLETE))
         self.channel.write(fault_frame("execution", fault) + END)
 
     # --- run and cron
@@ -206,13 +199,14 @@ class Executor:
     def _take_event(self, given: events.Input) -> None:
         self._input = None if given.complete else given
         if given.complete:
-            self.current = EventExecution(events.Call(given, self._imported.offer))
+            self.current = self._waiting = EventExecution(events.Call(given, self._imported.offer))
             self.loop.stop()
 
     def run_event(self) -> None:
         """Call the waiting handler; the loop stands still."""
-        execution = self.current
-        if not isinstance(execution, EventExecution):
+        execution, self._waiting = self._waiting, None
+        if execution is None:
+            # a loop that the user's code stopped goes on
             return
         outcome = contextvars.copy_context().run(execution.call.begin)
         if isinstance(outcome, events.Waiting):
@@ -232,8 +226,6 @@ class Executor:
         self.current = None
 
     async def _retire(self) -> None:
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._lifespan.shutdown(), SHUTDOWN_S)
-        except asyncio.TimeoutError:
-            pass
         leave("", 0)

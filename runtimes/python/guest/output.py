@@ -12,7 +12,7 @@ def prepare_output() -> None:
 
 
 def flush_output() -> None:
-    """Send out what is left of an unfinished line; the user's code may have put anything in the streams' place."""
+    """Send out what is left of an unfinished line; the streams may be anything by now."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

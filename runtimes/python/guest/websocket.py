@@ -1,10 +1,10 @@
-"""Carry one WebSocket through an ASGI application. Source: the ASGI specification, WebSocket message format 2.3."""
+"""Carry one WebSocket through an ASGI application. Source: the ASGI specification, WebSocket 2.3."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from .asgi import NUL, _as_bytes, make_scope
+from .asgi import NUL, as_bytes, make_scope
 from .faults import Fault, from_exception
 from .frames import BODY_BYTES, BrokenChannel, frame, json_frame, read_json
 
@@ -17,6 +17,7 @@ class WebSocketExecution:
     """Be `receive` and `send` of one WebSocket, and its end."""
 
     held = None
+    completed_at = 0.0
 
     def __init__(self, executor, meta: bytes) -> None:
         fields = meta.split(NUL)
@@ -37,7 +38,8 @@ class WebSocketExecution:
             await self.executor.app(self.scope, self.receive, self.send)
         except BaseException as error:  # the executor lives on; the host hears of it
             self.failure = error
-        if not self.closed:
+        # a failure before the handshake's answer is answered by the fault alone
+        if not self.closed and (self.started or self.failure is None):
             self._close(INTERNAL_ERROR if self.failure is not None else NORMAL, "")
         self.executor.end(self)
 
@@ -93,7 +95,7 @@ class WebSocketExecution:
         if isinstance(text, str):
             meta, body = b"mt", text.encode("utf-8")
         else:
-            meta, body = b"mb", _as_bytes(message.get("bytes"))
+            meta, body = b"mb", as_bytes(message.get("bytes"))
         if len(body) > BODY_BYTES:
             raise ValueError(
                 f"a WebSocket message has {len(body)} bytes; at most {BODY_BYTES} can be sent in one."

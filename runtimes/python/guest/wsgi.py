@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 import sys
+from time import perf_counter
 from typing import Callable, Optional
 from urllib.parse import unquote_to_bytes
 
 from .asgi import NUL, REQUEST_FIELDS, join_head
 from .faults import Fault, fault_frame, from_exception
-from .frames import BODY_BYTES, END, BrokenChannel, frame
+from .frames import BODY_BYTES, COMPLETE, END, ENDED, MORE, BrokenChannel, frame
 from .output import flush_output
 
 STATUS = re.compile(r"[2-9][0-9][0-9]( |$)")
@@ -103,22 +104,22 @@ class BodyStream(io.RawIOBase):
 class WsgiExecution:
     """Be `start_response` and `write` of one request, and its end."""
 
-    def __init__(
-        self, app: Callable, read_frame: Callable, write: Callable, meta: bytes, body: bytes
-    ) -> None:
+    def __init__(self, executor, meta: bytes, body: bytes) -> None:
         fields = meta.split(NUL)
         if fields[0] == b"Q1":
             stream: io.IOBase = io.BytesIO(body)
         else:
-            stream = io.BufferedReader(BodyStream(read_frame, body), 64 * 1024)  # type: ignore[type-var]
-        self._app = app
-        self._write = write
+            stream = io.BufferedReader(BodyStream(executor.reader.read, body), 64 * 1024)  # type: ignore[type-var]
+        self._app = executor.app
+        self._write = executor.writer.write
+        self._holding = executor.holding
         self._environ = make_environ(fields, stream)
         self._head: Optional[bytes] = None
         self._length: Optional[int] = None
         self._started = False
         self._sent_bytes = 0
         self._held: Optional[tuple] = None
+        self._completed_at = 0.0
 
     def run(self) -> None:
         """Call the application, send its answer and the execution's end.
@@ -133,17 +134,19 @@ class WsgiExecution:
         except BaseException as error:  # the executor lives on; the host hears of it
             fault = from_exception(error, "a request")
         flush_output()
+        if self._completed_at:
+            self._holding.learn(self._completed_at)
         if fault is not None:
             self._end_with_fault(fault)
         elif self._held is not None:
-            self._write(self._take_held(b"2"))
+            self._write(self._take_held(ENDED))
         else:
             self._write(END)
 
     def _end_with_fault(self, fault: Fault) -> None:
         if self._started:
             print(fault.traceback or fault.message, file=sys.stderr, flush=True)
-        data = self._take_held(b"1") if self._held is not None else b""
+        data = self._take_held(COMPLETE) if self._held is not None else b""
         self._write(data + fault_frame("execution", fault) + END)
 
     def _answer(self) -> None:
@@ -169,12 +172,14 @@ class WsgiExecution:
                 self._hold_last(part)
             else:
                 self._send_piece(part)
-        if self._held is None:
+        if not self._completed_at:
             self._hold_last(b"")
 
     def _completes(self, part: bytes) -> bool:
         return (
-            self._length is not None and self._sent_bytes + len(part) >= self._length and self._held is None
+            self._length is not None
+            and self._sent_bytes + len(part) >= self._length
+            and not self._completed_at
         )
 
     def _start_response(self, status: str, headers: list, exc_info: Optional[tuple] = None) -> Callable:
@@ -204,11 +209,11 @@ class WsgiExecution:
         return b"h" + flag + self._head
 
     def _send_piece(self, data: bytes) -> None:
-        if self._held is not None:
+        if self._completed_at:
             raise Fault("bad_response", "The application sent more than its Content-Length.")
         self._sent_bytes += len(data)
         for start in range(0, len(data) or 1, BODY_BYTES):
-            self._write(frame(self._meta(b"0"), data[start : start + BODY_BYTES]))
+            self._write(frame(self._meta(MORE), data[start : start + BODY_BYTES]))
 
     def _hold_last(self, data: bytes) -> None:
         if len(data) > BODY_BYTES:
@@ -217,6 +222,9 @@ class WsgiExecution:
             data = data[last:]
         self._sent_bytes += len(data)
         self._held = (self._meta(b""), data)
+        self._completed_at = perf_counter()
+        if not self._holding.allowed:
+            self._write(self._take_held(COMPLETE))
 
     def _take_held(self, flag: bytes) -> bytes:
         meta, body = self._held  # type: ignore[misc]

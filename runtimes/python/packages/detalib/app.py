@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional, TypeVar
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-# every Lib made in this process, oldest first: a Micro may register handlers on the global app while `main.app` is another one
+# every Lib made in this process, oldest first: a Micro may register handlers on the global app while
+# `main.app` is another one
 LIBS: list = []
 
 
@@ -39,7 +40,10 @@ class Run:
 
 
 class Lib:
-    """Register functions: `@app.lib.run(action="hello")`, `@app.lib.cron()`. Both give the function back, so they stack."""
+    """Register functions: `@app.lib.run(action="hello")`, `@app.lib.cron()`.
+
+    Both give the function back, so they stack.
+    """
 
     def __init__(self) -> None:
         self._run = Run()
@@ -79,7 +83,8 @@ class Lib:
         return dict(self._run.functions)
 
     def cron_handler(self) -> Optional[Callable[..., Any]]:
-        """Give the cron function, None when there is none. `_cron` may have been replaced by a Cron or by a function."""
+        """Give the cron function, None when there is none."""
+        # programs put a Cron of their own, or a function, into its place
         held = self._cron
         func = getattr(held, "func", None) if isinstance(held, Cron) else held
         return func if callable(func) else None
