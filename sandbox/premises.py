@@ -1,0 +1,195 @@
+"""Prepare what the warden works on: the data directory, its lock, the control groups, the view of sandboxes.
+
+Theory of operation
+    The data directory belongs to the host's user id; what the warden alone writes (`envs`, `cache`, `run`,
+    `lock`) belongs to root and is opened once, so that a host which renames it later reaches nothing. The lock
+    also keeps where the control groups of this run are: the next start finds and removes what a killed one
+    left. Mounts need no clearing: they live in namespaces that die with their processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import cgroups, interpreters, policy, visible
+from sandbox.bwrap import find_bwrap
+from sandbox.etc import write_etc
+from sandbox.interpreters import Interpreter
+
+OWN_DIRECTORIES = ("envs", "cache", "run")
+CLEAR_S = 10.0
+
+
+class PremisesError(Exception):
+    """Report why this machine or this directory cannot be worked with, ending with the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Hold what was prepared; open for the warden's whole life."""
+
+    data: Path
+    directory: int
+    envs: int
+    lock: int
+    tree: cgroups.Tree
+    namespace: int
+    etc: str
+    bwrap: str
+    interpreters: list[Interpreter]
+    proc_entries: frozenset[str]
+
+    def enter_namespace(self) -> None:
+        """Move a child of the warden to where every source of a sandbox can be reached."""
+        visible.enter(self.namespace)
+
+
+def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
+    """Take the data directory, clear what an earlier run left, make the control groups.
+
+    Raises: PremisesError.
+    """
+    if os.geteuid() != 0:
+        raise PremisesError(
+            "The warden needs root to give every Micro a user id of its own; start it as root (sudo microhost serve)."
+        )
+    bwrap = find_bwrap()
+    if bwrap is None:
+        raise PremisesError("bubblewrap is not installed (Debian: apt-get install bubblewrap).")
+    data = data.absolute()
+    directory = _open_data(data, uid)
+    lock = _take_lock(directory, data)
+    tree = _open_tree(lock, data)
+    envs = _open_own(directory, "envs")
+    etc = data / "run" / "etc"
+    write_etc(etc)
+    found = interpreters.find()
+    if not found:
+        raise PremisesError(
+            "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
+        )
+    shown: list[str | Path] = [
+        runtime,
+        etc,
+        data / "envs",
+        bwrap,
+        *(each for one in found for each in (one.executable, *one.prefixes)),
+    ]
+    return Premises(
+        data=data,
+        directory=directory,
+        envs=envs,
+        lock=lock,
+        tree=tree,
+        namespace=visible.open_namespace(shown),
+        etc=str(etc),
+        bwrap=bwrap,
+        interpreters=found,
+        proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),
+    )
+
+
+def tree_name(data: Path) -> str:
+    """Give the name of the control group tree that belongs to a data directory."""
+    return f"microhost-{hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]}"
+
+
+def clear_tree(tree: cgroups.Tree) -> bool:
+    """Kill and remove the whole tree; tell whether nothing is left after CLEAR_S."""
+    return _until_gone(tree.places())
+
+
+def _open_data(data: Path, uid: int) -> int:
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = os.open(data, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(directory).st_uid != uid:
+        _give(directory, uid)
+    os.fchmod(directory, 0o700)
+    for name in OWN_DIRECTORIES:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=directory)
+        os.close(_open_own(directory, name))
+    return directory
+
+
+def _give(directory: int, uid: int) -> None:
+    """Give a data directory that another user made to the host, but for what is the warden's."""
+    for name in os.listdir(directory):
+        if name in OWN_DIRECTORIES or name == "lock":
+            continue
+        os.chown(name, uid, uid, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            for _, directories, files, place in os.fwalk(name, dir_fd=directory, follow_symlinks=False):
+                for each in (*directories, *files):
+                    os.chown(each, uid, uid, dir_fd=place, follow_symlinks=False)
+    os.fchown(directory, uid, uid)
+
+
+def _open_own(directory: int, name: str) -> int:
+    """Open a directory that only root may write.
+
+    Raises: PremisesError when somebody else put it there.
+    """
+    opened = os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    found = os.fstat(opened)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(opened)
+        raise PremisesError(
+            f"Directory '{name}' of the data directory does not belong to root alone; move it away and start again."
+        )
+    return opened
+
+
+def _take_lock(directory: int, data: Path) -> int:
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    if os.fstat(lock).st_uid != os.geteuid():
+        raise PremisesError(f"'{data}/lock' does not belong to root; remove it and start again.")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PremisesError(
+            f"Another microhost is using '{data}'; stop it first, or choose another directory with --data."
+        ) from None
+    return lock
+
+
+def _open_tree(lock: int, data: Path) -> cgroups.Tree:
+    """Remove the tree of an earlier run, and make ours."""
+    name = tree_name(data)
+    earlier = [
+        each
+        for each in os.pread(lock, 65536, 0).decode(errors="replace").splitlines()
+        if each.endswith(f"/{name}") and each.startswith("/") and ".." not in each
+    ]
+    try:
+        layout = cgroups.find_layout(
+            Path("/proc/self/mounts").read_text(encoding="utf-8"),
+            Path("/proc/self/cgroup").read_text(encoding="utf-8"),
+        )
+        tree = cgroups.Tree(layout, name)
+        if not _until_gone([*earlier, *tree.places()]):
+            raise PremisesError(
+                f"Processes of an earlier run below '{name}' cannot be killed; reboot the machine."
+            )
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, "".join(f"{each}\n" for each in tree.places()).encode(), 0)
+        tree.open()
+    except cgroups.CgroupError as error:
+        raise PremisesError(str(error)) from error
+    return tree
+
+
+def _until_gone(places: list[str]) -> bool:
+    deadline = time.monotonic() + CLEAR_S
+    while not cgroups.remove_places(places):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True

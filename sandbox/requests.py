@@ -1,0 +1,96 @@
+"""Check what the host asks for before anything is done with it: the host is not believed.
+
+Every function gives the checked value of one field, or raises RefusedError with one sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from sandbox.wire import Record
+
+ID = re.compile(r"[a-z0-9]{8,26}")
+RUNTIME = re.compile(r"[A-Za-z0-9. -]{0,32}")
+MEMORY_BYTES_MIN = 16 * 1024 * 1024
+TMP_BYTES_MIN = 64 * 1024
+TASKS_MIN = 4
+
+
+class RefusedError(Exception):
+    """Report in one sentence what is wrong with a request."""
+
+
+def identity(record: Record, name: str) -> str:
+    """Give the id in field `name`."""
+    value = record.get(name)
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise RefusedError(f"'{name}' must be 8 to 26 lower-case letters and digits, not {_show(value)}.")
+    return value
+
+
+def optional_identity(record: Record, name: str) -> str | None:
+    """Give the id in field `name`, or None."""
+    return None if record.get(name) is None else identity(record, name)
+
+
+def number(record: Record, name: str, *, lowest: int, highest: int) -> int:
+    """Give the whole number in field `name`."""
+    value = record.get(name)
+    if type(value) is not int or not lowest <= value <= highest:
+        raise RefusedError(f"'{name}' must be from {lowest} to {highest}, not {_show(value)}.")
+    return value
+
+
+def runtime(record: Record) -> str:
+    """Give the runtime's name, such as `python3.11`."""
+    value = record.get("runtime")
+    if not isinstance(value, str) or not RUNTIME.fullmatch(value):
+        raise RefusedError(f"'runtime' must be a name such as 'python3.11', not {_show(value)}.")
+    return value
+
+
+def mode(record: Record) -> str:
+    """Give `fork` or `fresh`."""
+    value = record.get("mode")
+    if value not in ("fork", "fresh"):
+        raise RefusedError(f"'mode' must be 'fork' or 'fresh', not {_show(value)}.")
+    return str(value)
+
+
+def optional_date(record: Record, name: str) -> date | None:
+    """Give the date in field `name`, or None."""
+    value = record.get(name)
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise RefusedError(f"'{name}' must be a date such as '2022-05-31', not {_show(value)}.") from None
+
+
+def truth(record: Record, name: str) -> bool:
+    """Give the truth value in field `name`."""
+    value = record.get(name)
+    if not isinstance(value, bool):
+        raise RefusedError(f"'{name}' must be true or false, not {_show(value)}.")
+    return value
+
+
+def identities(record: Record, name: str) -> set[str]:
+    """Give the list of ids in field `name`."""
+    value = record.get(name)
+    if not isinstance(value, list):
+        raise RefusedError(f"'{name}' must be a list of ids, not {_show(value)}.")
+    return {identity({name: each}, name) for each in value}
+
+
+def descriptors(received: list[int], count: int) -> list[int]:
+    """Give the descriptors that came along."""
+    if len(received) != count:
+        raise RefusedError(f"{count} descriptors must come along, not {len(received)}.")
+    return received
+
+
+def _show(value: object) -> str:
+    return repr(value)[:60]

@@ -1,0 +1,729 @@
+"""Keep one sandbox from its boot to its end: boot, attach, template, spare, leased executors.
+
+Theory of operation
+    bwrap's two processes live in the leaf `init`. The guest (its only child) imports in the leaf `template`,
+    is then frozen, judged (forksafety.py), and waits frozen in the leaf of its *next* executor: what it forks
+    is born under that executor's limits, whatever its fork hooks start; it is moved on afterwards, where
+    nobody waits. One task, the forge, holds every dialogue with the template: fork for whoever waits, keep
+    one spare, prepare the slot after it. A spare is ready when its channel becomes readable (nobody reads it
+    here), and is frozen then. The guest is hostile: a word out of turn, too late or too long on the control
+    socket, or a second process beside the template in its leaf, ends this sandbox and nothing else.
+    `end` kills the whole group, settles every executor with evidence, and removes all that was there.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+import struct
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sandbox import forksafety, kernel, launch, memory, policy, seccomp, wire
+from sandbox.cgroups import Group, Tree
+from sandbox.executors import Executor, Slot, SurvivorError, empty
+from sandbox.interpreters import Interpreter
+from sandbox.memory import Doorbell
+from sandbox.slots import Mounter, MountError
+
+BOOT_S = 20.0
+FORK_S = 5.0
+SPARE_S = 45.0
+CONTROL_BYTES = 4096
+INIT_MEMORY_BYTES = 256 * 1024 * 1024
+INIT_TASKS = 16
+MICRO_TASKS = 4096
+FORKS_IN_FLIGHT = 8
+SPARE_RETRY_S = 2.0
+SPARE_RETRY_LONGEST_S = 60.0
+EVIDENCE_KEPT = 4096
+
+State = Literal["booting", "booted", "importing", "ready", "unsafe", "ending", "gone"]
+
+
+class SandboxError(Exception):
+    """Report that a sandbox cannot do what was asked, in one sentence."""
+
+
+class GuestError(Exception):
+    """Report that the guest broke the contract or died; its sandbox ends. `cause` is for programs."""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Say what sandbox is wanted; everything in it was checked."""
+
+    sandbox: str
+    micro: str
+    interpreter: Interpreter
+    dependencies: str | None  # a directory that the prepared namespace shows
+    memory_bytes: int
+    tmp_bytes: int
+    tasks: int
+
+
+@dataclass(slots=True)
+class Means:
+    """Hold what all sandboxes share."""
+
+    tree: Tree
+    mounter: Mounter
+    enter_namespace: Callable[[], None]
+    bwrap: str
+    runtime: str
+    etc: str
+    proc_entries: frozenset[str]
+    guards: policy.Guards
+    import_s: float
+    emit: Callable[[dict[str, Any], object | None], None]  # an event, to one host or to all
+    log: Callable[[str], None]
+    forks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FORKS_IN_FLIGHT))
+    evidence: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
+
+    def remember(self, executor: str, evidence: dict[str, Any]) -> None:
+        """Keep how an executor ended, for who asks again."""
+        self.evidence[executor] = evidence
+        while len(self.evidence) > EVIDENCE_KEPT:
+            self.evidence.popitem(last=False)
+
+
+class Sandbox:
+    """Be one sandbox. `boot` it once, then `attach` once; `end` it from any state, as often as wanted."""
+
+    def __init__(self, order: Order, uid: int, means: Means, on_gone: Callable[[Sandbox], None]) -> None:
+        self.order = order
+        self.id = order.sandbox
+        self.uid = uid
+        self.state: State = "booting"
+        self.mode: str | None = None
+        self.revision: str | None = None
+        self.owner: object | None = None
+        self.executors: dict[str, Executor] = {}
+        self._means = means
+        self._on_gone = on_gone
+        self._micro = means.tree.group("micros", f"m{order.micro}")
+        self._group = self._micro.child(f"s{order.sandbox}")
+        self._waiting_room = self._group.child("template")
+        self._control: socket.socket | None = None
+        self._bwrap: launch.Child | None = None
+        self._boot_log = -1
+        self._template = 0
+        self._namespace = -1
+        self._template_tmp = -1
+        self._reply: asyncio.Future[bytes] | None = None
+        self._overlay = False
+        self._free_slots = list(range(policy.SLOTS - 1, -1, -1))
+        self._prepared: list[Slot] = []
+        self._loaded: Slot | None = None
+        self._spare: Executor | None = None
+        self._spare_not_before = 0.0
+        self._spare_retry_s = SPARE_RETRY_S
+        self._waiters: deque[tuple[object, asyncio.Future[Executor]]] = deque()
+        self._work = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._end_task: asyncio.Task[None] | None = None
+
+    # --- boot
+
+    async def boot(self) -> None:
+        """Start bwrap and the guest in it; returns when the guest waits for its code.
+
+        Raises: SandboxError; nothing of the sandbox is left then.
+        """
+        try:
+            async with asyncio.timeout(BOOT_S):
+                self._make_groups()
+                self._launch()
+                if await self._hear() != b"B":
+                    raise GuestError("the guest did not say that it is up")
+                self._find_template()
+                await self._move_template(self._waiting_room)
+        except (TimeoutError, OSError, GuestError, MountError) as error:
+            reason = str(error) or f"it was not up within {BOOT_S:.0f} s"
+            said = self._read_boot_log()
+            await self.end("")
+            raise SandboxError(f"Sandbox '{self.id}' did not start: {reason}{said}.") from error
+        self.state = "booted"
+
+    def _make_groups(self) -> None:
+        self._micro.create_inner()
+        self._micro.limit(tasks=MICRO_TASKS)
+        self._group.create_inner()
+        init = self._group.child("init")
+        init.create()
+        init.limit(memory_bytes=INIT_MEMORY_BYTES, tasks=INIT_TASKS)
+        self._waiting_room.create()
+        self._waiting_room.limit(
+            memory_bytes=memory.hard_limit_bytes(self.order.memory_bytes, policy.TEMPLATE_TMP_BYTES),
+            tasks=self.order.tasks,
+        )
+
+    def _launch(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._control = ours
+        self._boot_log = os.memfd_create("boot-log", os.MFD_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        run, arguments, program = self._describe()
+        try:
+            self._bwrap = launch.start(
+                launch.Plan(
+                    program=self._means.bwrap,
+                    arguments=["--args", "4", *policy.run_command(run)],
+                    environment={},
+                    descriptors=[null, self._boot_log, self._boot_log, theirs.fileno(), arguments, program],
+                    uid=self.uid,
+                    join_files=self._group.child("init").join_files(),
+                    prepare=self._means.enter_namespace,
+                    limits=launch.sandbox_limits(),
+                    oom_score=launch.OOM_SCORE_SANDBOX,
+                )
+            )
+        finally:
+            theirs.close()
+            wire.close([null, arguments, program])
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours.fileno(), self._on_control)
+        loop.add_reader(self._bwrap.pidfd, self._on_death)
+
+    def _describe(self) -> tuple[policy.RunPolicy, int, int]:
+        run = policy.RunPolicy(
+            interpreter=self.order.interpreter.executable,
+            prefixes=self.order.interpreter.prefixes,
+            runtime=self._means.runtime,
+            etc=self._means.etc,
+            dependencies=self.order.dependencies,
+            seccomp_fd=5,
+            proc_entries=self._means.proc_entries,
+            guards=self._means.guards,
+        )
+        arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
+        return run, arguments, _memfd(seccomp.program())
+
+    def _find_template(self) -> None:
+        """Find the guest: the only child of bwrap's only child. No tenant code has run yet."""
+        assert self._bwrap is not None
+        inner = _children(self._bwrap.pid)
+        guests = _children(inner[0]) if len(inner) == 1 else []
+        if len(guests) != 1:
+            raise GuestError(f"bwrap has {len(inner)} children and {len(guests)} guests, not one each")
+        self._template = guests[0]
+        self._namespace = os.open(f"/proc/{self._template}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _read_boot_log(self) -> str:
+        if self._boot_log < 0:
+            return ""
+        said = os.pread(self._boot_log, 600, 0).decode(errors="replace").strip()
+        complaint = b""
+        if self._bwrap is not None:
+            with contextlib.suppress(OSError):
+                complaint = os.read(self._bwrap.complaint, launch.COMPLAINT_BYTES)
+        words = "; ".join(each for each in (complaint.decode(errors="replace"), said) if each)
+        return f" ({words})" if words else ""
+
+    # --- attach
+
+    async def attach(self, code: int, revision: str, mode: str, descriptors: list[int]) -> None:
+        """Mount the code and tell the guest to import it; an event tells how that goes.
+
+        Raises: SandboxError when the sandbox is not fresh from its boot.
+        """
+        if self.state != "booted":
+            raise SandboxError(f"Sandbox '{self.id}' is {self.state}; only a booted one takes a revision.")
+        self.state, self.revision, self.mode = "importing", revision, mode
+        try:
+            self._template_tmp = await self._means.mounter.attach(self._namespace, code)
+            # asked first: the answer may come before this task runs again
+            answer = self._expect()
+            self._tell(b"A" + json.dumps({"mode": mode}).encode(), descriptors)
+        except (MountError, OSError, GuestError) as error:
+            await self.end(f"the code could not be attached: {error}")
+            raise SandboxError(f"Sandbox '{self.id}' could not take the revision: {error}.") from error
+        self._spawn(self._import(answer))
+
+    async def _import(self, answer: asyncio.Future[bytes]) -> None:
+        bell = Doorbell(
+            self._waiting_room,
+            limit_bytes=self.order.memory_bytes,
+            tmp=self._template_tmp,
+            on_exceeded=lambda: self._waiting_room.kill(),
+        )
+        try:
+            bell.open()
+            async with asyncio.timeout(self._means.import_s):
+                word = await answer
+            if word == b"F":
+                self._announce("failed", "the import failed; the report says why")
+                await self.end("")
+                return
+            if word not in (b"R0", b"R1"):
+                raise GuestError("the guest answered with something that is not in the contract")
+            await self._judge(word == b"R1")
+        except TimeoutError:
+            reason = f"the import took longer than {self._means.import_s:.0f} s"
+            self._announce("failed", reason, "timeout")
+            await self.end("")
+        except (GuestError, MountError, OSError) as error:
+            if bell.exceeded or bell.kernel_killed():
+                limit = self.order.memory_bytes // (1024 * 1024)
+                await self.end(f"the import needed more than {limit} MB of memory", "out_of_memory")
+            else:
+                await self.end(str(error))
+        finally:
+            bell.close()
+
+    async def _judge(self, interval_timer: bool) -> None:
+        """Freeze the imported template and decide whether it may be forked."""
+        freezer = self._waiting_room.open_freezer()
+        try:
+            os.write(freezer.descriptor, freezer.freeze)
+            await self._until_frozen(self._waiting_room)
+            reason = "the import started an interval timer" if interval_timer else ""
+            if self.mode == "fork":
+                reason = reason or forksafety.find_reason(self._template)
+            if not reason and self._waiting_room.processes() != [self._template]:
+                reason = "the import started another process"
+            self._overlay = await self._means.mounter.seal(self._namespace)
+            os.write(freezer.descriptor, freezer.thaw)
+        finally:
+            os.close(freezer.descriptor)
+        if reason:
+            self.state = "unsafe"
+            self._announce("unsafe", reason)
+            return
+        await self._load(await self._prepare())
+        self.state = "ready"
+        self._announce("ready", "")
+        self._spawn(self._forge())
+
+    async def _until_frozen(self, group: Group) -> None:
+        async with asyncio.timeout(FORK_S):
+            while not group.is_frozen():
+                await asyncio.sleep(0.001)
+
+    # --- lease
+
+    def take_spare(self, holder: object) -> Executor | None:
+        """Give the spare at once, thawed; None when there is none that is ready."""
+        spare = self._spare
+        if spare is None or not spare.ready or spare.is_ending():
+            return None
+        self._spare = None
+        spare.slot.thaw()
+        spare.holder = holder
+        self._work.set()
+        return spare
+
+    async def fork(self, holder: object) -> Executor:
+        """Give the spare that is just being made, or a new executor.
+
+        Raises: SandboxError when the sandbox cannot fork.
+        """
+        if self.state != "ready":
+            raise SandboxError(f"Sandbox '{self.id}' is {self.state}; only a ready one leases executors.")
+        if self._spare is not None and not self._spare.is_ending():
+            spare, self._spare = self._spare, None
+            assert spare.channel is not None
+            asyncio.get_running_loop().remove_reader(spare.channel.fileno())
+            spare.holder = holder
+            self._work.set()
+            return spare
+        future: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
+        self._waiters.append((holder, future))
+        self._work.set()
+        return await future
+
+    # --- the forge
+
+    async def _forge(self) -> None:
+        try:
+            while self.state == "ready":
+                while self._wants_executor():
+                    await self._make_executor()
+                await self._rest()
+                await self._work.wait()
+                self._work.clear()
+        except (GuestError, MountError, OSError, TimeoutError) as error:
+            await self.end(str(error) or "the template did not answer in time")
+
+    def _wants_executor(self) -> bool:
+        if self.state != "ready":
+            return False
+        while self._waiters and self._waiters[0][1].done():
+            self._waiters.popleft()
+        if self._waiters:
+            return True
+        return self._spare is None and time.monotonic() >= self._spare_not_before and self._has_slot()
+
+    def _has_slot(self) -> bool:
+        return self._loaded is not None or bool(self._prepared) or bool(self._free_slots)
+
+    async def _make_executor(self) -> None:
+        if not self._has_slot():
+            _, future = self._waiters.popleft()
+            future.set_exception(SandboxError(f"Sandbox '{self.id}' has {policy.SLOTS} executors already."))
+            return
+        if self._loaded is None:
+            await self._load(await self._take_prepared())
+        async with self._means.forks:
+            executor = await self._fork()
+        self._hand_out(executor)
+        await self._leave(executor)
+
+    async def _fork(self) -> Executor:
+        slot, self._loaded = self._loaded, None
+        assert slot is not None
+        if slot.group.processes() != [self._template]:
+            raise GuestError("the template started another process")
+        executor = Executor(
+            secrets.token_hex(8), self.id, slot, on_end=self._on_executor_end, on_stuck=self.end
+        )
+        self.executors[executor.id] = executor
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        channel.setblocking(False)
+        executor.channel = channel
+        executor.stdout, stdout = _pipe()
+        executor.stderr, stderr = _pipe()
+        before = set(_children(self._template))
+        try:
+            slot.thaw()
+            answer = self._expect()
+            self._tell(b"S" + struct.pack(">H", slot.number), [theirs.fileno(), stdout, stderr])
+        finally:
+            theirs.close()
+            wire.close([stdout, stderr])
+        async with asyncio.timeout(FORK_S):
+            word = await answer
+        if word[:2] == b"S1" and len(word) == 6:
+            raise GuestError(f"the template could not fork: {os.strerror(struct.unpack('>I', word[2:])[0])}")
+        if word != b"S0":
+            raise GuestError("the template answered with something that is not in the contract")
+        born = [each for each in _children(self._template) if each not in before]
+        inside = set(slot.group.processes())
+        executor.watch(next((each for each in born if each in inside), 0))
+        return executor
+
+    def _hand_out(self, executor: Executor) -> None:
+        while self._waiters:
+            holder, future = self._waiters.popleft()
+            if not future.done():
+                executor.holder = holder
+                future.set_result(executor)
+                return
+        self._spare = executor
+        assert executor.channel is not None
+        loop = asyncio.get_running_loop()
+        loop.add_reader(executor.channel.fileno(), self._on_spare_readable, executor)
+        loop.call_later(SPARE_S, self._on_spare_late, executor)
+
+    async def _leave(self, executor: Executor) -> None:
+        """Move the template out of its executor's group, into that of the next or into its own."""
+        try:
+            if self._has_slot():
+                await self._load(await self._take_prepared())
+            else:
+                await self._move_template(self._waiting_room)
+        finally:
+            executor.template_left.set()
+        if self._spare is executor:
+            self._freeze_spare(executor)
+
+    async def _rest(self) -> None:
+        """Prepare the next slot but one, and freeze the template."""
+        if not self._prepared and self._free_slots:
+            self._prepared.append(await self._prepare())
+        if self._loaded is not None and not self._wants_executor():
+            self._loaded.freeze()
+            if self._loaded.group.processes() != [self._template]:
+                raise GuestError("the template started another process")
+
+    def _on_spare_readable(self, executor: Executor) -> None:
+        assert executor.channel is not None
+        asyncio.get_running_loop().remove_reader(executor.channel.fileno())
+        executor.ready = True
+        self._freeze_spare(executor)
+
+    def _freeze_spare(self, executor: Executor) -> None:
+        if executor.ready and executor.template_left.is_set() and executor is self._spare:
+            with contextlib.suppress(OSError):
+                executor.slot.freeze()
+
+    def _on_spare_late(self, executor: Executor) -> None:
+        if executor is self._spare and not executor.ready:
+            executor.end("killed")
+
+    # --- slots
+
+    async def _take_prepared(self) -> Slot:
+        return self._prepared.pop() if self._prepared else await self._prepare()
+
+    async def _prepare(self) -> Slot:
+        """Make the control group and the mounts of a slot.
+
+        Raises: MountError.
+        """
+        number = self._free_slots.pop()
+        order = self.order
+        group = self._group.child(f"x{number}")
+        group.create()
+        group.limit(
+            memory_bytes=memory.hard_limit_bytes(order.memory_bytes, order.tmp_bytes), tasks=order.tasks
+        )
+        tmp = await self._means.mounter.make_slot(
+            self._namespace, number, uid=self.uid, tmp_bytes=order.tmp_bytes, overlay=self._overlay
+        )
+        bell = Doorbell(
+            group, limit_bytes=order.memory_bytes, tmp=tmp, on_exceeded=lambda: self._on_memory(number)
+        )
+        slot = Slot(number, group, group.open_freezer(), tmp, bell)
+        bell.open()
+        return slot
+
+    async def _load(self, slot: Slot) -> None:
+        """Let the template wait where its next executor will live."""
+        await self._move_template(slot.group)
+        if slot.group.processes() != [self._template]:
+            slot.close()
+            raise GuestError("the template died or was not alone")
+        self._loaded = slot
+
+    async def _move_template(self, group: Group) -> None:
+        await self._means.mounter.join(group.join_files(), self._template)
+
+    def _on_memory(self, number: int) -> None:
+        for executor in list(self.executors.values()):
+            if executor.slot.number == number:
+                executor.end("out_of_memory")
+                return
+        # nobody but the template is there
+        self._end_soon("the template needed more memory than an execution may have", "out_of_memory")
+
+    async def _recycle(self, slot: Slot) -> None:
+        slot.close()
+        try:
+            await self._means.mounter.free_slot(self._namespace, slot.number)
+            await _remove(slot.group)
+        except (MountError, SurvivorError) as error:
+            await self.end(f"an executor could not be cleaned up: {error}")
+            return
+        self._free_slots.append(slot.number)
+        self._work.set()
+
+    # --- ends
+
+    def _on_executor_end(self, executor: Executor) -> None:
+        self.executors.pop(executor.id, None)
+        assert executor.evidence is not None
+        self._means.remember(executor.id, executor.evidence)
+        self._tell_holder(executor)
+        if executor is self._spare:
+            self._spare = None
+            self._spare_not_before = time.monotonic() + self._spare_retry_s
+            asyncio.get_running_loop().call_later(self._spare_retry_s + 0.01, self._work.set)
+            self._spare_retry_s = min(2 * self._spare_retry_s, SPARE_RETRY_LONGEST_S)
+        if self.state == "ready":
+            self._spawn(self._recycle(executor.slot))
+        else:
+            executor.slot.close()
+
+    def _tell_holder(self, executor: Executor) -> None:
+        if executor.holder is not None and executor.announce:
+            event = {
+                "event": "exited",
+                "executor": executor.id,
+                "sandbox": self.id,
+                "evidence": executor.evidence,
+            }
+            self._means.emit(event, executor.holder)
+
+    def _announce(self, state: str, reason: str, cause: str = "") -> None:
+        event = {"event": "template", "sandbox": self.id, "state": state, "reason": reason, "cause": cause}
+        self._means.emit(event, None)
+
+    def _on_death(self) -> None:
+        self._end_soon("its first process ended")
+
+    def _end_soon(self, reason: str, cause: str = "") -> None:
+        self._spawn(self.end(reason, cause))
+
+    async def end(self, reason: str, cause: str = "") -> None:
+        """Kill everything, settle every executor, remove everything. A `reason` is told as the event `died`."""
+        if self._end_task is None:
+            self._end_task = asyncio.get_running_loop().create_task(self._end(reason, cause))
+        await asyncio.shield(self._end_task)
+
+    async def _end(self, reason: str, cause: str) -> None:
+        attached = self.state in ("importing", "ready", "unsafe")
+        self.state = "ending"
+        self._stop_listening()
+        if reason:
+            self._means.log(f"sandbox={self.id} micro={self.order.micro} ended: {reason}")
+            if attached:
+                self._announce("died", reason, cause)
+        try:
+            await empty(self._group)
+        except SurvivorError as error:
+            self._means.log(f"sandbox={self.id} {error}")
+        self._settle("killed" if not reason else "sandbox_died")
+        self._close()
+        try:
+            await _remove(self._group)
+        except SurvivorError as error:
+            self._means.log(f"sandbox={self.id} {error}")
+        self._micro.remove_if_unused()
+        self.state = "gone"
+        self._on_gone(self)
+
+    def _stop_listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._control is not None:
+            loop.remove_reader(self._control.fileno())
+        if self._bwrap is not None:
+            loop.remove_reader(self._bwrap.pidfd)
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(GuestError("the sandbox was ended"))
+        self._work.set()
+        while self._waiters:
+            _, future = self._waiters.popleft()
+            if not future.done():
+                future.set_exception(SandboxError(f"Sandbox '{self.id}' has ended."))
+
+    def _settle(self, cause: str) -> None:
+        for executor in list(self.executors.values()):
+            executor.template_left.set()
+            executor.settle(cause)
+            assert executor.evidence is not None
+            self._means.remember(executor.id, executor.evidence)
+            if cause == "sandbox_died":
+                self._tell_holder(executor)
+            executor.slot.close()
+        self.executors.clear()
+
+    def _close(self) -> None:
+        for slot in (*self._prepared, *([self._loaded] if self._loaded else [])):
+            slot.close()
+        self._prepared, self._loaded = [], None
+        if self._control is not None:
+            self._control.close()
+        held = [self._boot_log, self._namespace, self._template_tmp]
+        if self._bwrap is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._bwrap.pid, 0)
+            held += [self._bwrap.pidfd, self._bwrap.complaint]
+        wire.close([each for each in held if each >= 0])
+        self._boot_log = self._namespace = self._template_tmp = -1
+
+    # --- the control socket
+
+    def _expect(self) -> asyncio.Future[bytes]:
+        """Say that the guest has the word next."""
+        self._reply = asyncio.get_running_loop().create_future()
+        return self._reply
+
+    async def _hear(self) -> bytes:
+        return await self._expect()
+
+    def _tell(self, word: bytes, descriptors: list[int]) -> None:
+        assert self._control is not None
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        try:
+            self._control.sendmsg([word], control, socket.MSG_NOSIGNAL)
+        except OSError as error:
+            raise GuestError(f"the guest does not listen: {error.strerror}") from error
+
+    def _on_control(self) -> None:
+        assert self._control is not None
+        try:
+            word, ancillary, flags, _ = self._control.recvmsg(
+                CONTROL_BYTES, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            word, ancillary, flags = b"", [], 0
+        _close_received(ancillary)
+        if self._reply is not None and not self._reply.done():
+            if not word:
+                self._reply.set_exception(GuestError("the guest died"))
+            elif flags & socket.MSG_TRUNC or ancillary:
+                self._reply.set_exception(GuestError("the guest said more than the contract allows"))
+            else:
+                self._reply.set_result(word)
+        else:
+            self._end_soon("the guest spoke out of turn" if word else "the guest died")
+        if not word:
+            asyncio.get_running_loop().remove_reader(self._control.fileno())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what others see
+
+    def describe(self) -> dict[str, Any]:
+        """Give the sandbox as the operation `list` shows it."""
+        return {
+            "sandbox": self.id,
+            "micro": self.order.micro,
+            "revision": self.revision,
+            "state": self.state,
+            "mode": self.mode,
+            "memory_bytes": self._group.memory_bytes(),
+            "executors": [each.id for each in self.executors.values() if each.holder is not None],
+        }
+
+
+async def _remove(group: Group) -> None:
+    """Remove an empty group; the kernel may need a moment to let go of the last process.
+
+    Raises: SurvivorError.
+    """
+    deadline = time.monotonic() + FORK_S
+    while not group.remove():
+        if time.monotonic() > deadline:
+            raise SurvivorError(f"control group '{group.path}' cannot be removed")
+        await asyncio.sleep(0.002)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(each) for each in file.read().split()]
+    except OSError:
+        return []
+
+
+def _pipe() -> tuple[int, int]:
+    """Open a pipe whose reading end never blocks."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(reader, False)
+    return reader, writer
+
+
+def _memfd(data: bytes) -> int:
+    memfd = os.memfd_create("launch", os.MFD_CLOEXEC)
+    with open(memfd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(memfd, 0, os.SEEK_SET)
+    return memfd
+
+
+def _close_received(ancillary: list[tuple[int, int, bytes]]) -> None:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            received = array.array("i")
+            received.frombytes(data[: len(data) - len(data) % received.itemsize])
+            wire.close(received)
