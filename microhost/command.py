@@ -12,6 +12,12 @@ import click
 from microhost import settings
 from microhost.errors import ClientError
 
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), help="Where everything is kept.  [default: data]"
+)
+PORT = click.IntRange(0, 65535)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="microhost")
@@ -20,11 +26,17 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
+)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]"
+)
 @click.option("--domain", help="Domain of the console; Micros live below it.  [default: localhost]")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings."
+)
 def serve(config: Path | None, **options: object) -> None:
     """Run the host until it is told to stop (SIGTERM or Ctrl-C)."""
     from microhost.supervise import supervise
@@ -33,7 +45,9 @@ def serve(config: Path | None, **options: object) -> None:
 
 
 @main.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
+)
 def token(data: Path | None) -> None:
     """Print the owner's access token, made when the host first started."""
     file = _load(None, data=data).data / "owner.token"

@@ -25,7 +25,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Micro:
-    """Describe one Micro as its owner set it up. `path` is its random sub-domain, `live_revision` None before the first deploy."""
+    """Describe one Micro as its owner set it up.
+
+    `path` is its random sub-domain, `live_revision` None before the first deploy.
+    """
 
     id: str
     project_id: str
@@ -81,7 +84,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Fire a Micro's cron handler. `next_at` is the next tick not yet claimed; `running` the id of the claimed, unfinished firing."""
+    """Fire a Micro's cron handler.
+
+    `next_at` is the next tick not yet claimed; `running` the id of the claimed, unfinished firing.
+    """
 
     micro_id: str
     expression: str
@@ -93,7 +99,10 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Record how one execution went. `cause` is None when it succeeded; `log` holds its output, at most LOG_BYTES_PER_EXECUTION."""
+    """Record how one execution went.
+
+    `cause` is None when it succeeded; `log` holds its output, at most LOG_BYTES_PER_EXECUTION.
+    """
 
     id: str
     micro_id: str

@@ -23,11 +23,20 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
     domain: str = field(default="localhost", metadata={"help": "domain of the console; Micros live below it"})
-    uid_base: int = field(default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"})
-    templates_memory_mb: int = field(default=2048, metadata={"help": "memory that sleeping Micros may hold before the least used is evicted"})
+    uid_base: int = field(
+        default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"}
+    )
+    templates_memory_mb: int = field(
+        default=2048,
+        metadata={"help": "memory that sleeping Micros may hold before the least used is evicted"},
+    )
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
-    insecure_sandbox: str = field(default="", metadata={"help": "comma-separated names of guards that may be missing"})
-    upstream_proxies: str = field(default="", metadata={"help": "addresses whose X-Forwarded-* headers are believed"})
+    insecure_sandbox: str = field(
+        default="", metadata={"help": "comma-separated names of guards that may be missing"}
+    )
+    upstream_proxies: str = field(
+        default="", metadata={"help": "addresses whose X-Forwarded-* headers are believed"}
+    )
 
     @property
     def public_url(self) -> str:

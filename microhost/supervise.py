@@ -1,0 +1,48 @@
+"""Turn settings into a running warden, whose child is the host process of serve.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from microhost.limits import MEMORY_MB_MAX, MIB
+from microhost.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+# What an operator may say of the package index; nothing else of the environment goes into a build.
+INDEX_VARIABLES = ("UV_", "PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def supervise(settings: Settings) -> int:
+    """Run the warden in this process until it is told to stop; give the exit code."""
+    from sandbox.warden import WardenSettings, run
+
+    if os.geteuid() != 0:
+        print(
+            "microhost serve must be started as root for now; it gives its rights up itself.", file=sys.stderr
+        )
+        return 1
+    return run(
+        WardenSettings(
+            data=settings.data.resolve(),
+            runtime=ROOT / "runtimes" / "python",
+            host=settings.host,
+            port=settings.port,
+            uid_base=settings.uid_base,
+            memory_bytes=MEMORY_MB_MAX * MIB,
+            accepted=frozenset(filter(None, settings.insecure_sandbox.split(","))),
+            host_environment=_host_environment(settings),
+            environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
+            visible=(ROOT,),
+        ),
+        [sys.executable, "-B", "-m", "microhost.serve"],
+    )
+
+
+def _host_environment(settings: Settings) -> Mapping[str, str]:
+    chosen = {each.name: str(getattr(settings, each.name)) for each in fields(settings)}
+    chosen["data"] = str(settings.data.resolve())
+    return {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
