@@ -29,6 +29,7 @@ class Entry:
     namespace: int | None = None
     cgroup_files: tuple[Path, ...] = ()
     file_bytes: int | None = None
+    core_limit: tuple[int, int] = CORE_LIMIT
 
 
 def find_bwrap() -> str | None:
@@ -77,7 +78,7 @@ def _become(entry: Entry) -> None:
         path.write_text("0")
     if entry.namespace is not None:
         visible.enter(entry.namespace)
-    resource.setrlimit(resource.RLIMIT_CORE, CORE_LIMIT)
+    resource.setrlimit(resource.RLIMIT_CORE, entry.core_limit)
     if entry.file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (entry.file_bytes, entry.file_bytes))
     os.umask(0o022)

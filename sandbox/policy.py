@@ -270,7 +270,7 @@ def _make_slots(policy: RunPolicy) -> list[str]:
 def _close(guards: Guards) -> list[str]:
     # Last: bubblewrap's own / and /dev are writable memory file systems as large as half the machine's
     # memory.
-    arguments = ["--remount-ro", "/dev"] if guards.read_only_dev else []
+    arguments = ["--remount-ro", "/dev/pts", "--remount-ro", "/dev"] if guards.read_only_dev else []
     return arguments + (["--remount-ro", "/"] if guards.read_only_root else [])
 
 
