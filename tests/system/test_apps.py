@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
-from tests.driving import APPS, Micro, stream, wait_until, zip_app
+from tests.driving import APPS, Micro, open_websocket, stream, wait_until, zip_app
 
 pytestmark = pytest.mark.root
 MakeMicro = Callable[..., Micro]
@@ -242,15 +241,10 @@ def test_background_work_goes_on_after_the_answer(deployed: MakeMicro) -> None:
 # WebSockets
 
 
-def _socket(micro: Micro, path: str, **more: object) -> ClientConnection:
-    uri = f"ws://{micro.path}.localhost:{micro.host.port}{path}"
-    return connect(uri, host="127.0.0.1", port=micro.host.port, open_timeout=20, **more)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_websocket_talks_both_ways(deployed: MakeMicro, runtime: str) -> None:
     micro = deployed("websocket", runtime)
-    with _socket(micro, "/ws", subprotocols=["chat"]) as socket:
+    with open_websocket(micro, "/ws", subprotocols=["chat"]) as socket:
         assert socket.subprotocol == "chat"
         socket.send("hello")
         assert socket.recv(10) == "1: hello"
@@ -262,7 +256,7 @@ def test_a_websocket_talks_both_ways(deployed: MakeMicro, runtime: str) -> None:
 
 
 def test_a_micro_closes_a_websocket_with_its_own_code(deployed: MakeMicro) -> None:
-    with _socket(deployed("websocket"), "/ws/bye") as socket:
+    with open_websocket(deployed("websocket"), "/ws/bye") as socket:
         assert socket.recv(10) == "bye"
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(10)
@@ -272,13 +266,13 @@ def test_a_micro_closes_a_websocket_with_its_own_code(deployed: MakeMicro) -> No
 
 def test_a_refused_websocket_is_a_403(deployed: MakeMicro) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        _socket(deployed("websocket"), "/ws/refuse")
+        open_websocket(deployed("websocket"), "/ws/refuse")
     assert refused.value.response.status_code == 403
 
 
 def test_a_websocket_that_was_left_does_not_keep_the_micro_busy(deployed: MakeMicro) -> None:
     micro = deployed("websocket")
-    socket = _socket(micro, "/ws")
+    socket = open_websocket(micro, "/ws")
     socket.send("one")
     assert socket.recv(10) == "1: one"
     socket.socket.close()
