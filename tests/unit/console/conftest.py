@@ -29,5 +29,3 @@ async def client(host: Host) -> AsyncIterator[httpx.AsyncClient]:
     """Give the owner's client."""
     async with host.client() as client:
         yield client
-
-

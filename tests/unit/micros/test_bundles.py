@@ -1,4 +1,4 @@
-"""A bundle is taken whole or refused with one sentence, and nothing of a refused one is left (DEP-01 to 05)."""
+"""A bundle is taken whole or refused with a sentence, and nothing of a refused one is left (DEP-01 to 05)."""
 
 from __future__ import annotations
 
