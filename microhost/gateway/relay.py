@@ -394,7 +394,7 @@ class HttpExecution(Work):
                 connection.cut()
             return
         page = self._page(502, failure.message, cause=failure.cause, event=self.id, close=not self.keep_alive)
-        self.status = 502 if self.connection is not None else ABORTED_STATUS
+        self.status = 502 if self.connection is not None else self.status or ABORTED_STATUS
         self._answer(page)
 
     def _answer(self, page: bytes) -> None:

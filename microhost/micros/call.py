@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -90,7 +91,7 @@ class Call(Work):
             self.outcome.set_result(EventResult(self._result.decode("utf-8", "replace"), log))
 
     def _record(self, failure: Failure | None, log: str) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         status = 502 if failure else 200
         self._on_execution(
             self.record(now=now, status=status, log=log, failure=failure, action=self.event.action)

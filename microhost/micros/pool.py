@@ -545,7 +545,7 @@ class Pools:
 
     def _turn(self) -> None:
         assert self._loop is not None
-        now = self._loop.time()
+        now = self.now()
         self._timer = self._loop.call_later(TURN_S, self._turn)
         self._turns += 1
         for template in list(self._templates.values()):
@@ -620,10 +620,8 @@ class Pools:
         return fleet
 
     def now(self) -> float:
-        """Give the loop's clock."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop.time()
+        """Give the pool's clock: monotonic, and finer than uvloop's, which has milliseconds."""
+        return time.monotonic()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

@@ -214,6 +214,27 @@ class Host:
         wait_until(lambda: len(self.executions) >= count, f"{count} executions, not {len(self.executions)}")
         return self.executions
 
+    def wait_running(self, target: str) -> None:
+        """Wait until an execution of `target` has an executor."""
+
+        def running() -> bool:
+            executors = [e for each in self.pools._templates.values() for e in each.executors.values()]
+            works = [each.work for each in executors]
+            return any(work is not None and work.head.target == target.encode() for work in works)  # type: ignore[attr-defined]
+
+        wait_until(lambda: self.call(running), f"{target} to run")
+
+    def record(self, target: str, micro: Micro | None = None) -> Execution:
+        """Wait for the record of the (only) execution of `target`."""
+
+        def found() -> list[Execution]:
+            return [
+                e for e in self.executions if e.path == target and (micro is None or e.micro_id == micro.id)
+            ]
+
+        wait_until(lambda: bool(found()), f"an execution of {target}")
+        return found()[-1]
+
 
 class Answer:
     """Hold one response."""
