@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -244,22 +245,22 @@ def test_background_work_goes_on_after_the_answer(deployed: MakeMicro) -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_websocket_talks_both_ways(deployed: MakeMicro, runtime: str) -> None:
     micro = deployed("websocket", runtime)
-    with open_websocket(micro, "/ws", subprotocols=["chat"]) as socket:
-        assert socket.subprotocol == "chat"
-        socket.send("hello")
-        assert socket.recv(10) == "1: hello"
-        socket.send(b"\x00\x01\x02")
-        assert socket.recv(10) == b"\x02\x01\x00"
-        socket.send("x" * 300_000)
-        assert len(socket.recv(10)) == 300_003
+    with open_websocket(micro, "/ws", subprotocols=["chat"]) as chat:
+        assert chat.subprotocol == "chat"
+        chat.send("hello")
+        assert chat.recv(10) == "1: hello"
+        chat.send(b"\x00\x01\x02")
+        assert chat.recv(10) == b"\x02\x01\x00"
+        chat.send("x" * 300_000)
+        assert len(chat.recv(10)) == 300_003
     assert micro.call("/").status_code == 200
 
 
 def test_a_micro_closes_a_websocket_with_its_own_code(deployed: MakeMicro) -> None:
-    with open_websocket(deployed("websocket"), "/ws/bye") as socket:
-        assert socket.recv(10) == "bye"
+    with open_websocket(deployed("websocket"), "/ws/bye") as chat:
+        assert chat.recv(10) == "bye"
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(10)
+            chat.recv(10)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
 
@@ -272,10 +273,10 @@ def test_a_refused_websocket_is_a_403(deployed: MakeMicro) -> None:
 
 def test_a_websocket_that_was_left_does_not_keep_the_micro_busy(deployed: MakeMicro) -> None:
     micro = deployed("websocket")
-    socket = open_websocket(micro, "/ws")
-    socket.send("one")
-    assert socket.recv(10) == "1: one"
-    socket.socket.close()
+    with open_websocket(micro, "/ws") as chat:
+        chat.send("one")
+        assert chat.recv(10) == "1: one"
+        chat.socket.shutdown(socket.SHUT_RDWR)  # no closing handshake
     assert micro.call("/").status_code == 200
 
 

@@ -218,7 +218,7 @@ def test_dependency_sets_are_shared_by_content(host: Host, new_micro: MakeMicro)
 def test_deta_is_our_own_package_whatever_was_asked_for(new_micro: MakeMicro) -> None:
     bundle = zip_files(
         {
-            "main.py": "import deta\nfrom deta import App, Base, Deta, app\n\n"
+            "main.py": "import deta\nfrom deta import App, app\n\n"
             "@app.lib.run()\ndef run(event):\n    return deta.__file__\n",
             "requirements.txt": "deta==1.0.1\n",
         }
@@ -236,7 +236,7 @@ def test_requirements_in_utf_16_are_read(new_micro: MakeMicro) -> None:
 
 
 def test_packages_are_resolved_as_of_a_date(new_micro: MakeMicro) -> None:
-    micro = new_micro(packages_as_of="2023-05-01")
+    micro = new_micro(runtime="python3.9", packages_as_of="2023-05-01")
     bundle = zip_files(
         {
             "main.py": "import bottle\ndef app(environ, start_response):\n    start_response('200 OK', [])\n"
