@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import Callable, Optional
 
-from .faults import Fault, describe, user_traceback
+from .faults import Fault, shorten, user_traceback
 
 ASGI_LIFESPAN = {"version": "3.0", "spec_version": "2.0"}
 
@@ -90,9 +90,5 @@ class Lifespan:
 def _startup_fault(text: str) -> Fault:
     """Make a Fault of the text that frameworks send, which is mostly a whole traceback."""
     lines = [each for each in str(text).splitlines() if each.strip()]
-    said = lines[-1].strip() if lines else "the application gave no reason"
-    return Fault("exception", f"The application's startup failed: {describe(Said(said))}.", str(text))
-
-
-class Said(Exception):
-    """Carry one line of text to `describe`."""
+    said = shorten(lines[-1].strip().rstrip("."), 1000) if lines else "it gave no reason"
+    return Fault("exception", f"The application's startup failed: {' '.join(said.split())}.", str(text))

@@ -17,7 +17,7 @@ import contextvars
 import os
 import sys
 import traceback
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from . import events
 from .asgi import HttpExecution
@@ -62,14 +62,18 @@ def leave(reason: object, status: int = EXIT_BROKEN) -> NoReturn:
     os._exit(status)
 
 
-class EventExecution:
-    """Run one handler."""
+class Starting:
+    """Keep executions away until the startup is over."""
+
+    def on_frame(self, kind: bytes, meta: bytes, body: bytes) -> None:
+        """Take a frame that does not begin an execution; none concerns it."""
+
+
+class EventExecution(Starting):
+    """Run one handler; no other begins until it is over."""
 
     def __init__(self, call: events.Call) -> None:
         self.call = call
-
-    def on_frame(self, kind: bytes, meta: bytes, body: bytes) -> None:
-        """Take a frame while the handler runs: nothing that could follow concerns it."""
 
 
 class Executor:
@@ -80,7 +84,7 @@ class Executor:
         self.channel = Writer(sock, loop)
         self.app = imported.offer.app
         self.state: dict = {}
-        self.current = None
+        self.current: Any = Starting()
         self._imported = imported
         self._lifespan = Lifespan(self.app, self.state, loop)
         self._recv = sock.recv
@@ -92,7 +96,9 @@ class Executor:
         self._waiting: Optional[EventExecution] = None
 
     async def start(self) -> None:
-        """Run lifespan's startup and open the channel."""
+        """Run lifespan's startup and say that executions may come."""
+        # from now on: the channel's end must end a startup too
+        self.resume_reading()
         try:
             await self._lifespan.startup()
         except Fault as fault:
@@ -100,8 +106,8 @@ class Executor:
             self._write_all(fault_frame("startup", fault))
             leave("", 1)
         flush_output()
+        self.current = None
         self.channel.write(json_frame(b"r", self._imported.report()))
-        self.resume_reading()
 
     def _write_all(self, data: bytes) -> None:
         os.set_blocking(self._descriptor, True)
