@@ -37,6 +37,7 @@ OPTIONS = {
     ): "names an index; only the host's own is used",
     ("-f", "--find-links"): "names a place of packages; only the host's own index is used",
 }
+ARCHIVES = (".whl", ".zip", ".tar.gz")
 OTHER_OPTION = "is an option; only packages may stand here"
 
 
@@ -122,6 +123,8 @@ def _parse(number: int, text: str, *, builds_allowed: bool) -> tuple[Requirement
         requirement = Requirement(spec)
     except InvalidRequirement:
         raise RequirementsError(f"{where} {_explain(spec)}") from None
+    if requirement.name.endswith(ARCHIVES):
+        raise RequirementsError(f"{where} {_explain(requirement.name)}")
     if requirement.url:
         _check_url(where, requirement, builds_allowed=builds_allowed)
     if not all(re.fullmatch(r"sha(256|384|512):[0-9a-f]+", each.strip()) for each in hashes):
@@ -140,10 +143,10 @@ def _refuse_option(where: str, text: str) -> None:
 
 
 def _explain(spec: str) -> str:
+    if re.match(r"[./~\\]|[A-Za-z]:\\", spec) or spec.endswith(ARCHIVES):
+        return "is a path; put that code into the bundle, or name a package."
     if re.match(r"[a-z+]+:", spec, re.IGNORECASE):
         return "is an address without a name; write 'name @ https://...'."
-    if re.match(r"[./~\\]|[A-Za-z]:\\", spec) or spec.endswith((".whl", ".zip", ".tar.gz")):
-        return "is a path; put that code into the bundle, or name a package."
     return "is not a requirement; write a package's name and versions, such as 'flask>=2.0'."
 
 

@@ -52,7 +52,7 @@ class Launcher:
 
     def without(self, *guards: str, seccomp: bool = True, **changes: object) -> Launcher:
         """Give the same launcher with guards switched off: the known-bad twin."""
-        lowered = replace(self.guards, **{each: False for each in guards})
+        lowered = replace(self.guards, **dict.fromkeys(guards, False))
         return replace(self, guards=lowered, with_seccomp=seccomp, **changes)  # type: ignore[arg-type]
 
     def policy(self) -> policy.RunPolicy:
@@ -74,15 +74,24 @@ class Launcher:
         )
 
     @contextlib.contextmanager
-    def start(self, attack: str, *arguments: str, input_fd: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    def start(
+        self, attack: str, *arguments: str, input_fd: int = subprocess.DEVNULL
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start an attack and end its sandbox with the block."""
         described = self.policy()
         namespace = visible.open_namespace(
-            [self.place, ATTACKS, *self.interpreter.prefixes, *([self.dependencies] if self.dependencies else [])]
+            [
+                self.place,
+                ATTACKS,
+                *self.interpreter.prefixes,
+                *([self.dependencies] if self.dependencies else []),
+            ]
         )
 
         def describe(filter_fd: int) -> list[str]:
-            return policy.run_arguments(replace(described, seccomp_fd=filter_fd if self.with_seccomp else None))
+            return policy.run_arguments(
+                replace(described, seccomp_fd=filter_fd if self.with_seccomp else None)
+            )
 
         try:
             entry = bwrap.Entry(self.uid, namespace, core_limit=self.core_limit)

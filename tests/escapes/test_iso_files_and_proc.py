@@ -127,7 +127,9 @@ def test_code_and_databases_of_others_are_nowhere(launcher: Launcher) -> None:
 
 
 def test_the_search_finds_what_is_shown(launcher: Launcher, other_micro: Path) -> None:
-    verdict = launcher.without(extra_options=("--ro-bind", str(other_micro), "/other")).run("search_files", CANARY)
+    verdict = launcher.without(extra_options=("--ro-bind", str(other_micro), "/other")).run(
+        "search_files", CANARY
+    )
     assert not verdict.held
     assert "/other/main.py" in verdict.output
     assert "/other/data.db" in verdict.output

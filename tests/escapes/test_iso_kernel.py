@@ -36,8 +36,25 @@ def test_rights_show_without_the_guard(launcher: Launcher, guard: str, seen: str
 
 
 REFUSED = [
-    *("unshare", "mount", "umount2", "pivot_root", "bpf", "perf_event_open", "keyctl", "add_key", "request_key"),
-    *("io_uring_setup", "userfaultfd", "ptrace", "process_vm_readv", "process_vm_writev", "name_to_handle_at"),
+    *(
+        "unshare",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "bpf",
+        "perf_event_open",
+        "keyctl",
+        "add_key",
+        "request_key",
+    ),
+    *(
+        "io_uring_setup",
+        "userfaultfd",
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "name_to_handle_at",
+    ),
     *("open_by_handle_at", "setns", "clone_newuser", "personality", "kcmp", "syslog", "open_tree", "fsopen"),
     *("shmget", "msgget", "semget", "mq_open", "set_mempolicy", "fanotify_init", "modify_ldt"),
 ]

@@ -56,14 +56,16 @@ name = sys.argv[1]
 number, *arguments = X86_64[name]
 if name == "clone3":
     ctypes.c_uint64.from_buffer(buffer, 32).value = SIGCHLD
-wide = [each if isinstance(each, (bytes, type(None), ctypes.Array)) else ctypes.c_long(each) for each in arguments]
+wide = [
+    each if isinstance(each, (bytes, type(None), ctypes.Array)) else ctypes.c_long(each) for each in arguments
+]
 result = libc.syscall(ctypes.c_long(number), *wide)
 error = ctypes.get_errno()
 if result == 0 and name in ("clone_newuser", "clone3"):
     os._exit(0)
 if result >= 0:
-    end(["%s gave %d" % (name, result)])
+    end([f"{name} gave {result}"])
 if len(sys.argv) > 2:
     wanted = getattr(errno, sys.argv[2])
-    end([] if error == wanted else ["%s: %s" % (name, errno.errorcode[error])])
-end([] if error in (errno.EPERM, errno.ENOSYS) else ["%s: %s" % (name, errno.errorcode[error])])
+    end([] if error == wanted else [f"{name}: {errno.errorcode[error]}"])
+end([] if error in (errno.EPERM, errno.ENOSYS) else [f"{name}: {errno.errorcode[error]}"])

@@ -8,7 +8,9 @@ from verdict import end
 
 word = bytes.fromhex(sys.argv[1])
 seen = []
-for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/maps"):
+for path in (
+    glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/maps")
+):
     try:
         with open(path, "rb") as file:
             if word in file.read():

@@ -16,7 +16,7 @@ for address in ("127.0.0.1", "0.0.0.0"):
     if succeeds(lambda address=address: socket.create_connection((address, port), 2)):
         found.append("port at " + address)
 with open("/proc/net/tcp") as file:
-    if "%04X" % port in file.read():
+    if f"{port:04X}" in file.read():
         found.append("/proc/net/tcp")
 with open("/proc/net/unix") as file:
     if canary in file.read():

@@ -9,9 +9,9 @@ from verdict import end
 found = []
 for each in sorted(map(int, os.listdir("/proc/self/fd"))):
     try:
-        target = os.readlink("/proc/self/fd/%d" % each)
+        target = os.readlink(f"/proc/self/fd/{each}")
     except FileNotFoundError:
         continue  # the listing's own
     if each > 2:
-        found.append("%d -> %s" % (each, target))
+        found.append(f"{each} -> {target}")
 end(found)

@@ -6,10 +6,21 @@ import sys
 sys.path.insert(0, "/runtime")
 from verdict import end
 
-PATHS = """
-    /proc/config.gz /proc/interrupts /proc/kallsyms /proc/kcore /proc/keys /proc/kmsg /proc/latency_stats /proc/modules
-    /proc/sched_debug /proc/slabinfo /proc/timer_list /proc/timer_stats /proc/vmallocinfo
-""".split()
+PATHS = [
+    "/proc/config.gz",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/modules",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/vmallocinfo",
+]
 found = []
 for path in PATHS:
     try:

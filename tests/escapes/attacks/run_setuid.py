@@ -12,6 +12,6 @@ done = subprocess.run([sys.argv[1] + "/setuid-id", "-u"], capture_output=True, t
 assert done.returncode == 0, done.stderr
 if done.stdout.strip() != str(os.getuid()):
     found.append("became " + done.stdout.strip())
-if succeeds(lambda: open(sys.argv[1] + "/device", "rb").read(1)):
+if succeeds(lambda: os.read(os.open(sys.argv[1] + "/device", os.O_RDONLY), 1)):
     found.append("device")
 end(found)

@@ -12,5 +12,5 @@ found = []
 for command in (0x5412, 0x541C, 0x5412 | 1 << 40, 0x541C | 0xFFFFFFFF << 32):
     libc.syscall(ctypes.c_long(16), ctypes.c_long(0), ctypes.c_ulong(command), b"x")
     if ctypes.get_errno() != errno.EPERM:
-        found.append("%#x: %s" % (command, errno.errorcode[ctypes.get_errno()]))
+        found.append(f"{command:#x}: {errno.errorcode[ctypes.get_errno()]}")
 end(found)

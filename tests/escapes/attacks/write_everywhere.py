@@ -12,7 +12,16 @@ DEPTH = 3
 def directories():
     with open("/proc/self/mountinfo") as mounts:
         roots = [line.split()[4] for line in mounts]
-    for root in ["/", *roots, "/dev/shm", "/micro", "/dependencies", "/runtime", sys.prefix, os.path.dirname(os.__file__)]:
+    for root in [
+        "/",
+        *roots,
+        "/dev/shm",
+        "/micro",
+        "/dependencies",
+        "/runtime",
+        sys.prefix,
+        os.path.dirname(os.__file__),
+    ]:
         if not os.path.isdir(root):
             continue
         for place, names, _ in os.walk(root):
@@ -20,7 +29,9 @@ def directories():
             if place.startswith("/tmp"):
                 names[:] = []
             elif place == "/proc" or place.startswith("/proc/"):
-                names[:] = [each for each in names if not each.isdigit() and each not in ("self", "thread-self")]
+                names[:] = [
+                    each for each in names if not each.isdigit() and each not in ("self", "thread-self")
+                ]
                 yield place
             else:
                 yield place
@@ -36,7 +47,8 @@ def actions(place):
 
 escapes = []
 for each in dict.fromkeys(directories()):
-    if any([succeeds(action) for action in actions(each)]):
+    done = [succeeds(action) for action in actions(each)]  # all of them: each may leave its mark
+    if any(done):
         escapes.append(each)
 for path in ("/etc/passwd", "/etc/hosts", "/etc/resolv.conf", os.__file__, sys.argv[0]):
     if succeeds(lambda path=path: open(path, "a").close()):
