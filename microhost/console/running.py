@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
+import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventList, EventShown, NewRun, RunShown
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError
 from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE
@@ -70,13 +71,13 @@ class Running:
             ),
         ]
 
-    async def run(self, request: Request, body: NewRun) -> BaseModel:
+    async def run(self, request: Request, body: NewRun) -> Response:
         """Call a handler. Refuses: 502 {"errors", "cause", "log"} when it fails. Source: Deta docs, Micros >
         Run.
         """
         micro = find_micro(self._services, request)
-        response, printed = await invoke.run(self._services.pool, micro.id, body.action, body.input)
-        return RunShown(response=response, logs=printed)
+        done = await invoke.run(self._services.pool, micro.id, body.action, body.input)
+        return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
 
     async def list_events(self, request: Request) -> BaseModel:
         """Give executions, newest first; `?before={id}` continues a listing."""

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 from microhost.errors import ClientError, MicroError
 from microhost.limits import EVENT_INPUT_BYTES
 from microhost.micros import keys
@@ -24,10 +26,8 @@ class Invoker(Protocol):
         """Run a handler. Raises: MicroError, OverloadedError, NotFoundError."""
 
 
-async def run(
-    invoker: Invoker, micro_id: str, action: str, values: Mapping[str, object]
-) -> tuple[object, str]:
-    """Call the handler of `action`; give what it returned, as plain data, and what it printed.
+async def run(invoker: Invoker, micro_id: str, action: str, values: Mapping[str, object]) -> EventResult:
+    """Call the handler of `action`; give what it returned, as JSON that has been tested, and what it printed.
 
     Raises: ClientError when the input is too large; MicroError, OverloadedError, NotFoundError as the pool
     says.
@@ -39,6 +39,7 @@ async def run(
         raise ClientError(f"The input is larger than {EVENT_INPUT_BYTES:,} bytes.", status=413)
     result = await invoker.invoke(micro_id, Event(keys.new_id(), "run", action, body))
     try:
-        return json.loads(result.result), result.log
-    except ValueError as error:
+        msgspec.json.decode(result.result)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise MicroError("bad_result", "The handler's result is not JSON.", log=result.log) from error
+    return result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -209,3 +211,11 @@ def zip_of(files: Mapping[str, str | bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+async def until(probe: Callable[[], object], wanted: str) -> None:
+    """Let the loop turn until `probe` gives something true. Raises: AssertionError that names what was wanted."""
+    deadline = time.monotonic() + 30
+    while not probe():
+        assert time.monotonic() < deadline, f"{wanted}: not within 30 s"
+        await asyncio.sleep(0.001)  # noqa: ASYNC110  the probes have no event
