@@ -85,7 +85,9 @@ class Host:
                 env=self.environment,
             )
         line = _read_line(self.process, START_DEADLINE_S)
-        assert "microhost listens on http" in line, f"the host said {line!r}; its log:\n{self.tail()}"
+        if "microhost listens on http" not in line:
+            self._end()
+            raise AssertionError(f"the host said {line!r}; its log:\n{self.tail()}")
         self.port = int(line.strip().rsplit(":", 1)[1].rstrip("/"))
         self.start_s = time.monotonic() - begun
         token = (self.data / "owner.token").read_text().strip()
@@ -119,6 +121,9 @@ class Host:
     def kill(self) -> None:
         """Kill the parent of all without warning."""
         self.client.close()
+        self._end()
+
+    def _end(self) -> None:
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None

@@ -92,7 +92,7 @@ def test_nothing_but_tmp_can_be_written(new_micro: MakeMicro) -> None:
     assert [place for place, said in places.items() if said == "written"] == []
 
 
-@pytest.mark.parametrize("path", ["/fork", "/threads"])
+@pytest.mark.parametrize("path", ["/spawn", "/threads"])
 def test_the_number_of_tasks_is_limited_and_none_is_left(new_micro: MakeMicro, path: str) -> None:
     micro = new_micro()
     micro.must_deploy(zip_app("forkbomb"))
@@ -103,10 +103,17 @@ def test_the_number_of_tasks_is_limited_and_none_is_left(new_micro: MakeMicro, p
     assert micro.call("/quick").text.startswith("started 0")
 
 
+def test_a_fork_bomb_ends_with_its_execution_and_the_next_one_is_served(new_micro: MakeMicro) -> None:
+    micro = new_micro(timeout_s=3.0)
+    micro.must_deploy(zip_app("forkbomb"))
+    micro.call("/bomb")
+    assert micro.call("/quick").text.startswith("started 0")
+
+
 def test_a_flood_of_output_is_cut_and_said_so(new_micro: MakeMicro) -> None:
     micro = new_micro()
     micro.must_deploy(zip_app("log-flood"))
-    assert micro.call("/flood/20").text == "flooded"
+    assert micro.call("/flood/5").text == "flooded"
     event = wait_until(lambda: [each for each in micro.events() if "flood" in each["path"]], "the event")[0]
     assert len(event["log"].encode()) < 300 * 1024
     assert "not kept" in event["log"]
