@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import math
 import os
+import select
 from typing import Literal, Protocol
 
 import msgspec
@@ -74,6 +75,7 @@ class Executor:
         "_fault",
         "_freezer",
         "_lease",
+        "_poll",
         "begun_at",
         "cut",
         "deadline",
@@ -97,6 +99,8 @@ class Executor:
         self._lease = lease
         self._freezer = lease.freezer
         self._channel = Channel(self)
+        self._poll = select.poll()
+        self._poll.register(lease.channel, select.POLLIN | select.POLLRDHUP)
         self.output = Output(loop, lease.stdout, lease.stderr)
         self.work: Work | None = None
         self.ready: asyncio.Future[GuestReport] = loop.create_future()
@@ -114,6 +118,10 @@ class Executor:
         """Attach the channel's socket to the loop; frames flow from now on."""
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._channel, sock=self._lease.channel)
+
+    def is_quiet(self) -> bool:
+        """Tell whether an idle executor lives and has said nothing: one that died a moment ago has not been noticed yet."""
+        return not self._poll.poll(0)
 
     # What the pool does with it
 

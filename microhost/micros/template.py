@@ -110,7 +110,7 @@ class Template:
         """Give the most recently used idle executor, awake; those that died meanwhile are passed over."""
         while self.idle:
             executor = self.idle.pop()
-            if not executor.frozen or executor.thaw():
+            if executor.is_quiet() and (not executor.frozen or executor.thaw()):
                 return executor
             executor.channel_closed()
         return None

@@ -214,6 +214,14 @@ class Host:
         wait_until(lambda: len(self.executions) >= count, f"{count} executions, not {len(self.executions)}")
         return self.executions
 
+    def wait_no_executors(self, micro: Micro) -> None:
+        """Wait until a Micro has a template at most."""
+        wait_until(lambda: not self.call(self.count_executors, micro), "the executors to be gone")
+
+    def count_executors(self, micro: Micro) -> int:
+        """Count a Micro's executors, whatever they do."""
+        return sum(len(e.executors) for e in self.pools._templates.values() if e.micro.id == micro.id)
+
     def wait_running(self, target: str) -> None:
         """Wait until an execution of `target` has an executor."""
 
