@@ -26,6 +26,7 @@ from microhost.records import Micro
 DEPLOYMENTS = f"{MICRO}/deployments"
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 WRITE_BYTES = 1024 * 1024
+SILENCE_S = 15.0
 EVENT_STREAM = "text/event-stream"
 
 
@@ -190,7 +191,7 @@ class _Heard:
 
     async def stream(self, task: asyncio.Task[Deployment]) -> AsyncIterator[bytes]:
         task.add_done_callback(lambda _: self._events.put_nowait(b""))
-        while event := await self._events.get():
+        while event := await self._next():
             yield event
         error = task.exception()
         if error is None:
@@ -200,6 +201,13 @@ class _Heard:
             yield _event(
                 "refused", {"status": refusal.status_code, **msgspec.json.decode(bytes(refusal.body))}
             )
+
+    async def _next(self) -> bytes:
+        """Give the next event, or a comment when none came for a while: nobody between may hang up."""
+        try:
+            return await asyncio.wait_for(self._events.get(), SILENCE_S)
+        except TimeoutError:
+            return b": still at it\n\n"
 
 
 async def _receive(request: Request, file: Path) -> None:

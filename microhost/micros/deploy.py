@@ -24,7 +24,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import structlog
 
 from microhost.errors import Cause, ClientError, ConflictError, MicroError, NotFoundError
-from microhost.limits import REQUIREMENTS_BYTES, REVISIONS_KEPT
+from microhost.limits import LOG_BYTES_PER_EXECUTION, REQUIREMENTS_BYTES, REVISIONS_KEPT
 from microhost.micros import keys
 from microhost.micros.bundle import Base, Bundle, pack, unpack
 from microhost.micros.catalog import Catalog, Turns
@@ -32,7 +32,7 @@ from microhost.micros.env import Changes, Environments
 from microhost.micros.requirements import read_requirements
 from microhost.records import ImportReport, Micro, Revision
 from microhost.storage.stores import Stores
-from sandbox.client import InstallError
+from sandbox.client import InstallError, WardenError
 
 ENTRY = "main.py"
 UNPACKING_AT_ONCE = 2
@@ -305,12 +305,7 @@ class Deployer(Generic[S]):
         if requirements is None:
             return None
         project = self._catalog.get_project(micro.project_id)
-        lines: list[str] = []
-
-        def note(text: str) -> None:
-            lines.append(text)
-            progress.line(text)
-
+        told = _InstallLog(progress)
         try:
             dependencies, _ = await self._installer.install(
                 keys.new_id(),
@@ -318,10 +313,10 @@ class Deployer(Generic[S]):
                 packages_as_of=micro.packages_as_of,
                 builds_allowed=project.builds_allowed,
                 requirements=requirements,
-                log=note,
+                log=told.add,
             )
         except InstallError as error:
-            raise RefusedError(str(error), log="\n".join(lines), hints=_install_hints(micro)) from error
+            raise RefusedError(str(error), log=told.text, hints=_install_hints(micro)) from error
         return dependencies
 
     async def _start(
@@ -370,7 +365,29 @@ class Deployer(Generic[S]):
         await asyncio.to_thread(self._meta.delete_revisions, old)
         await asyncio.to_thread(self._bundles.remove, old)
         if self._running_count == 1:
-            await self._installer.sweep(self._meta.list_dependencies())
+            try:
+                await self._installer.sweep(self._meta.list_dependencies())
+            except WardenError as error:
+                log.warning("dependencies_not_swept", reason=str(error))
+
+
+class _InstallLog:
+    """Keep and pass on what an installation prints, at most LOG_BYTES_PER_EXECUTION: build code may print for
+    ever.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.text = ""
+        self._progress = progress
+        self._left = LOG_BYTES_PER_EXECUTION
+
+    def add(self, line: str) -> None:
+        if self._left <= 0:
+            return
+        self._left -= len(line.encode("utf-8", "replace")) + 1
+        line = line if self._left > 0 else "(more was printed; it is left out here)"
+        self.text += line if not self.text else f"\n{line}"
+        self._progress.line(line)
 
 
 class _Steps:

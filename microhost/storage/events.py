@@ -118,8 +118,7 @@ class EventStore:
     def delete_executions(self, micro_id: str) -> None:
         """Forget all executions of a Micro."""
         self.flush()
-        with self._database.write() as sql:
-            sql.execute("DELETE FROM executions WHERE micro_id = ?", (micro_id,))
+        self._delete_while("micro_id = ?", (micro_id,), lambda: True)
 
     def prune(self) -> int:
         """Delete what is older than EVENT_RETENTION_DAYS, then the oldest until the store is small enough;

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
-from microhost.errors import ConflictError, NotFoundError
+from microhost.errors import ClientError, ConflictError, NotFoundError
 from microhost.records import ApiKey, Micro, Project, Revision, RevisionState, Schedule, Token
 from microhost.storage.database import Connection, Database, IntegrityError, Row
 from microhost.storage.moments import from_us, to_us
@@ -107,8 +107,8 @@ class MetaStore:
                 )
                 _insert_project_key(sql, key)
         except IntegrityError as error:
-            raise ConflictError(
-                f"The project has a Micro '{micro.name}' already. Choose another name."
+            raise _refusal(
+                error, f"The project has a Micro '{micro.name}' already. Choose another name."
             ) from error
 
     def list_micros(self, project_id: str | None = None) -> list[Micro]:
@@ -158,8 +158,8 @@ class MetaStore:
                     (*values[2:4], *values[6:13], micro.id),
                 )
         except IntegrityError as error:
-            raise ConflictError(
-                f"The project has a Micro '{micro.name}' already. Choose another name."
+            raise _refusal(
+                error, f"The project has a Micro '{micro.name}' already. Choose another name."
             ) from error
 
     def delete_micro(self, micro_id: str, *, now: datetime) -> None:
@@ -298,8 +298,8 @@ class MetaStore:
                     (key.micro_id, key.name, key.description, key.prefix, key.digest, to_us(key.created_at)),
                 )
         except IntegrityError as error:
-            raise ConflictError(
-                f"The Micro has an API key '{key.name}' already. Choose another name."
+            raise _refusal(
+                error, f"The Micro has an API key '{key.name}' already. Choose another name."
             ) from error
 
     def list_api_keys(self, micro_id: str | None = None) -> list[ApiKey]:
@@ -323,8 +323,8 @@ class MetaStore:
             with self._database.write() as sql:
                 _insert_project_key(sql, key)
         except IntegrityError as error:
-            raise ConflictError(
-                f"The project has a key '{key.name}' already. Choose another name."
+            raise _refusal(
+                error, f"The project has a key '{key.name}' already. Choose another name."
             ) from error
 
     def list_project_keys(self, project_id: str | None = None) -> list[ProjectKey]:
@@ -390,20 +390,19 @@ class MetaStore:
         return _schedule(row) if row else None
 
     def put_schedule(self, schedule: Schedule) -> None:
-        """Keep a Micro's schedule, replacing its former one."""
-        with self._database.write() as sql:
-            sql.execute(
-                f"INSERT OR REPLACE INTO schedules ({SCHEDULE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (
-                    *(
-                        schedule.micro_id,
-                        schedule.expression,
-                        to_us(schedule.anchored_at),
-                        to_us(schedule.next_at),
-                    ),
-                    *(schedule.running, to_us(schedule.running_tick)),
-                ),
-            )
+        """Keep a Micro's schedule, replacing its former one. Raises: NotFoundError when the Micro is gone."""
+        values = (
+            *(schedule.micro_id, schedule.expression, to_us(schedule.anchored_at), to_us(schedule.next_at)),
+            *(schedule.running, to_us(schedule.running_tick)),
+        )
+        try:
+            with self._database.write() as sql:
+                sql.execute(
+                    f"INSERT OR REPLACE INTO schedules ({SCHEDULE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    values,
+                )
+        except IntegrityError as error:
+            raise NotFoundError("There is no such Micro.") from error
 
     def claim_tick(self, micro_id: str, tick: datetime, event_id: str, next_at: datetime | None) -> None:
         """Note that `tick` is being fired as `event_id`, before it is. Raises: NotFoundError when there is
@@ -456,6 +455,13 @@ def _insert_project_key(sql: Connection, key: ProjectKey) -> None:
         f"INSERT INTO project_keys ({PROJECT_KEY}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
         (key.project_id, key.name, key.digest, to_us(key.created_at), key.micro_id, key.sealed),
     )
+
+
+def _refusal(error: IntegrityError, taken: str) -> ClientError:
+    """Tell a name that is taken from a project or Micro that was deleted meanwhile."""
+    if "FOREIGN KEY" in str(error):
+        return NotFoundError("What it belongs to has just been deleted.")
+    return ConflictError(taken)
 
 
 def _count(sql: Connection, query: str, *values: str) -> int:

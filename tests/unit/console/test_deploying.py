@@ -21,6 +21,7 @@ from standins import Host, StartedStandIn, build_host, until, zip_of
 from microhost import limits
 from microhost.limits import REVISIONS_KEPT
 from microhost.micros import deploy
+from sandbox.client import InstallError, WardenError
 
 pytestmark = pytest.mark.anyio
 MICRO = "/projects/p/micros/m"
@@ -485,3 +486,69 @@ def test_unpacking_happens_off_the_event_loop(
     asyncio.run(drive())
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_what_an_installation_prints_is_bounded(client: httpx.AsyncClient, host: Host) -> None:
+    async def endless(build: str, *, log: Any, **more: Any) -> tuple[str, int]:
+        for _ in range(10_000):
+            log("x" * 1_000)
+        raise InstallError("'x' could not be built.")
+
+    host.installer.install = endless  # type: ignore[method-assign]
+    answer = await send(client, {"main.py": "app = 1", "requirements.txt": "x"})
+    assert answer.status_code == 422
+    assert len(answer.json()["log"]) < limits.LOG_BYTES_PER_EXECUTION + 1_000
+    assert answer.json()["log"].endswith("left out here)")
+
+
+async def test_a_long_phase_sends_signs_of_life(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microhost.console.deployments.SILENCE_S", 0.01)
+    start = host.pool.start_revision
+
+    async def slow(*values: Any) -> StartedStandIn:
+        await asyncio.sleep(0.1)
+        return await start(*values)
+
+    host.pool.start_revision = slow  # type: ignore[method-assign]
+    content = zip_of({"main.py": "app = 1"})
+    answer = await client.post(f"{MICRO}/deployments", content=content, headers=STREAM)
+    assert answer.text.count(": still at it\n\n") >= 2
+    assert parse(answer.text.replace(": still at it\n\n", ""))[-1][0] == "live"
+
+
+async def test_a_deployment_is_live_even_when_old_packages_cannot_be_swept(
+    client: httpx.AsyncClient, host: Host
+) -> None:
+    async def failing(dependencies: Any) -> None:
+        raise WardenError("no answer")
+
+    host.installer.sweep = failing  # type: ignore[method-assign]
+    for number in range(REVISIONS_KEPT + 2):
+        assert (await send(client, {"main.py": f"app = {number}"})).status_code == 201
+
+
+async def test_a_micro_deleted_while_its_code_is_sent_is_not_found(
+    client: httpx.AsyncClient, host: Host
+) -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+    start = host.pool.start_revision
+
+    async def slow(*values: Any) -> StartedStandIn:
+        entered.set()
+        await go.wait()
+        return await start(*values)
+
+    host.pool.start_revision = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(send(client, {"main.py": "app = 1"}))
+    await entered.wait()
+    deleting = asyncio.create_task(client.delete(MICRO))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(send(client, {"main.py": "app = 2"}))
+    await until(lambda: host.services.catalog._turns._locks, "somebody waits")
+    go.set()
+    statuses = [answer.status_code for answer in await asyncio.gather(first, deleting, second)]
+    assert statuses == [201, 204, 404]
+    assert on_disk(host) == set()
+    assert host.stores.meta.list_micros() == []
