@@ -280,3 +280,60 @@ def test_output_of_the_import_goes_to_the_log_as_utf8(start_guest: StartGuest) -
     guest.attach()
     guest.wait()
     assert guest.log() == "für\\udc80\n" or guest.log() == "\\udc80\nfür"
+
+
+# --- servers started at import
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        "wsgiref.simple_server.make_server('127.0.0.1', 0, None).serve_forever()",
+        "http.server.HTTPServer(('127.0.0.1', 0), None).serve_forever()",
+        "uvicorn.Server().run()",
+        "uvicorn.run()",
+        "waitress.serve()",
+    ],
+)
+def test_a_server_started_at_import_is_ignored(start_guest: StartGuest, serve: str) -> None:
+    main = f"import http.server, uvicorn, waitress, wsgiref.simple_server\n{serve}\nVALUE = 'past it'\n"
+    blocking = "import time\nclass Server:\n    def run(self):\n        time.sleep(3600)\ndef run():\n    Server().run()\n"
+    dependencies = {
+        "uvicorn/__init__.py": "from .server import Server, run",
+        "uvicorn/server.py": blocking,
+        "waitress/__init__.py": "import time\ndef serve():\n    time.sleep(3600)",
+    }
+    guest = start_guest(main + dedent(ANSWER), dependencies=dependencies)
+    assert guest.attach().verb == b"R"
+    assert guest.ready_executor().event().result == "past it"
+    assert guest.log().startswith("microhost: ignored ")
+
+
+def test_a_server_in_a_thread_of_its_own_and_one_after_the_import_are_left_alone(
+    start_guest: StartGuest,
+) -> None:
+    main = """
+        import http.server, os, threading, urllib.request
+        from deta import app
+        ENVIRONMENT = dict(os.environ)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(204)
+                self.end_headers()
+
+        def serve():
+            server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            return "http://127.0.0.1:%d/" % server.server_port
+
+        URL = serve()
+
+        @app.lib.run()
+        def run(event):
+            statuses = [urllib.request.urlopen(each).status for each in (URL, serve())]
+            return statuses + [os.environ.get("FLASK_RUN_FROM_CLI")]
+    """
+    guest = start_guest(main)
+    guest.attach("fresh")
+    assert guest.ready_executor().event().result == [204, 204, None]

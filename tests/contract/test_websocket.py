@@ -91,7 +91,7 @@ def test_accept_carries_subprotocol_and_headers(start_guest: StartGuest) -> None
         start_guest,
         'await send({"type": "websocket.accept", "subprotocol": "chat", "headers": [(b"X-A", b"1")]})',
     )
-    open_socket(executor)
+    open_socket(executor, (("sec-websocket-protocol", "chat"),))
     assert executor.read_frame() == (b"a\0chat\0x-a\x001", b"")
     meta, _ = executor.read_frame()
     assert (meta[:1], json.loads(meta[1:])) == (b"c", {"code": 1000, "reason": ""})
@@ -144,6 +144,7 @@ def test_an_exception_after_accept_closes_with_1011(start_guest: StartGuest) -> 
     [
         ('{"type": "websocket.send", "text": "x"}', "before 'websocket.accept'"),
         ('{"type": "http.response.start"}', "before 'websocket.accept'"),
+        ('{"type": "websocket.accept", "subprotocol": "x"}', "did not offer"),
         ('{"type": "websocket.accept", "headers": [("a", "b")]}', "pairs of bytes"),
         ('{"type": "websocket.accept", "headers": [(b"a", b"b\\n")]}', "line break"),
     ],

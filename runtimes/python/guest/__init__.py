@@ -3,6 +3,7 @@
 Theory of operation
     control    boot and template: waits on the control socket, imports the entry file, forks executors
     importing  the import path, the entry file, what it offers
+    serving    keeps a server that the entry file starts from blocking it
     detecting  tells ASGI from WSGI, finds run and cron handlers
     executor   the first steps of a new executor: jail, descriptors, seeds; then hands over to one of
     looping      an event loop, for ASGI applications (asgi, websocket, lifespan)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 
 from .detecting import Offer, find_offer
 from .faults import Fault, describe, user_traceback
+from .serving import servers_ignored
 
 ENTRY = "main.py"
 
@@ -85,7 +86,8 @@ def _run_entry(path: str) -> object:
     module = importlib.util.module_from_spec(spec)
     sys.modules["main"] = module
     try:
-        spec.loader.exec_module(module)
+        with servers_ignored():
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise Fault("syntax_error", _syntax_sentence(error), user_traceback(error)) from None
     except SystemExit as error:

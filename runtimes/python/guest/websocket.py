@@ -11,6 +11,7 @@ from .frames import BODY_BYTES, BrokenChannel, frame, json_frame, read_json
 ASGI_WEBSOCKET = {"version": "3.0", "spec_version": "2.3"}
 NORMAL, INTERNAL_ERROR, NO_STATUS = 1000, 1011, 1005
 UNREAD_BYTES = 1024 * 1024
+REASON_BYTES = 123
 
 
 class WebSocketExecution:
@@ -23,7 +24,8 @@ class WebSocketExecution:
         fields = meta.split(NUL)
         self.executor = executor
         self.scope = make_scope("websocket", ASGI_WEBSOCKET, fields, executor.state)
-        self.scope["subprotocols"] = find_subprotocols(self.scope["headers"])
+        self.subprotocols = find_subprotocols(self.scope["headers"])
+        self.scope["subprotocols"] = list(self.subprotocols)
         del self.scope["method"]
         self.inbox: deque = deque([{"type": "websocket.connect"}])
         self.unread_bytes = 0
@@ -78,7 +80,10 @@ class WebSocketExecution:
             )
 
     def _accept(self, message: dict) -> None:
-        fields = [(message.get("subprotocol") or "").encode("latin-1")]
+        subprotocol = message.get("subprotocol") or ""
+        if subprotocol and subprotocol not in self.subprotocols:
+            raise Fault("bad_response", f"The client did not offer the sub-protocol {subprotocol!r}.")
+        fields = [subprotocol.encode("latin-1")]
         try:
             for name, value in message.get("headers") or ():
                 fields += (name.lower(), value)
@@ -107,7 +112,9 @@ class WebSocketExecution:
 
     def _close(self, code: int, reason: str) -> None:
         self.closed = True
-        self.executor.channel.write(json_frame(b"c", {"code": int(code), "reason": str(reason)}))
+        # a close frame holds at most 125 bytes (RFC 6455, section 5.5)
+        reason = str(reason).encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
+        self.executor.channel.write(json_frame(b"c", {"code": int(code), "reason": reason}))
         self._deliver({"type": "websocket.disconnect", "code": int(code), "reason": str(reason)}, 0)
 
     def on_frame(self, kind: bytes, meta: bytes, body: bytes) -> None:
