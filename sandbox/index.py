@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 PASSED_ON = re.compile(
-    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|FIND_LINKS|NO_INDEX|INSECURE_HOST|HTTP_TIMEOUT|"
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|FIND_LINKS|INSECURE_HOST|HTTP_TIMEOUT|"
     r"NATIVE_TLS|SYSTEM_CERTS|OFFLINE|INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD))|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY|"
     r"https_proxy|http_proxy|all_proxy|no_proxy"
 )
@@ -55,10 +55,10 @@ def explain_failure(errors: str, *, runtime: str, packages_as_of: date | None) -
             f"{name(found)} has no ready wheel for {runtime}; choose another version or runtime, "
             "or allow builds for this project."
         )
-    if found := re.search(r"Failed to (?:download|fetch|build)[: ]+`?([^`\s]+)", text):
-        return f"{name(found)} could not be fetched or built; the log says why."
     if "error sending request" in text or "dns error" in text:
         return "The package index cannot be reached from the host; try again, or ask the operator."
+    if found := re.search(r"Failed to (?:download|fetch|build)[: ]+`?([^`\s]+)", text):
+        return f"{name(found)} could not be fetched or built; the log says why."
     if "hash" in text.lower() and "mismatch" in text.lower():
         return "A package does not have the hash that requirements.txt names; update the hash."
     return "The requirements cannot be met together; the log says which of them contradict each other."

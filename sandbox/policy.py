@@ -137,6 +137,8 @@ def run_arguments(policy: RunPolicy) -> list[str]:
         *_show_system(policy.root_links, policy.etc),
         *_show_proc(policy.guards, policy.proc_entries),
         *("--dev", "/dev"),
+        # Before what may lie below it.
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
         *("--ro-bind", policy.runtime, "/runtime"),
         *(
@@ -145,7 +147,6 @@ def run_arguments(policy: RunPolicy) -> list[str]:
             else ("--dir", "/dependencies")
         ),
         *("--dir", "/micro"),
-        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_make_slots(policy),
         *policy.extra_options,
         *_close(policy.guards),
@@ -170,13 +171,14 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
         *_show_system(policy.root_links, policy.etc),
         *_show_proc(policy.guards, policy.proc_entries),
         *("--dev", "/dev"),
+        # Before what may lie below it.
+        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
         *_show_own(policy.readable),
         *("--ro-bind", policy.uv, "/uv"),
         *("--bind", policy.cache, "/cache"),
         *("--bind", policy.target, "/target"),
         *("--ro-bind", policy.work, "/work"),
-        *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_close(policy.guards),
         *("--chdir", "/work"),
         *_filter(policy.seccomp_fd),

@@ -25,9 +25,11 @@ if os.path.exists("/tmp/" + canary):
     found.append("/tmp")
 for path in glob.glob("/proc/[0-9]*/cmdline"):
     pid = path.split("/")[2]
-    with open(path) as file:
-        if int(pid) != os.getpid() and canary in file.read():
-            found.append("process " + pid)
-            if succeeds(lambda pid=pid: os.kill(int(pid), 0)):
-                found.append("signal to " + pid)
+    try:
+        with open(path) as file:
+            arguments = file.read()
+    except OSError:
+        continue  # it has ended
+    if int(pid) != os.getpid() and canary in arguments:
+        found.append("process " + pid)
 end(found)

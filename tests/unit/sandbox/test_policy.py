@@ -56,13 +56,13 @@ RUN_TEXT = """
 --tmpfs /proc/acpi
 --remount-ro /proc/acpi
 --dev /dev
+--perms 1777
+--size 67108864
+--tmpfs /tmp
 --ro-bind /home/op/py /home/op/py
 --ro-bind /srv/microhost/runtimes/python /runtime
 --ro-bind /data/envs/abc /dependencies
 --dir /micro
---perms 1777
---size 67108864
---tmpfs /tmp
 --tmpfs /x
 --dir /x/0
 --dir /x/1
@@ -113,14 +113,14 @@ INSTALL_TEXT = """
 --ro-bind-try /etc/alternatives /etc/alternatives
 --proc /proc
 --dev /dev
+--perms 1777
+--size 1073741824
+--tmpfs /tmp
 --ro-bind /opt/wheels /opt/wheels
 --ro-bind /venv/bin/uv /uv
 --bind /data/cache/wheels /cache
 --bind /staging/i/target /target
 --ro-bind /staging/i /work
---perms 1777
---size 1073741824
---tmpfs /tmp
 --remount-ro /dev/pts
 --remount-ro /dev
 --remount-ro /
