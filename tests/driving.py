@@ -84,10 +84,10 @@ class Host:
                 stderr=log,
                 env=self.environment,
             )
-        line = _read_line(self.process, START_DEADLINE_S)
-        if "microhost listens on http" not in line:
+        line = _read_line(self.process, "microhost listens on http", START_DEADLINE_S)
+        if line is None:
             self._end()
-            raise AssertionError(f"the host said {line!r}; its log:\n{self.tail()}")
+            raise AssertionError(f"the host did not listen; its log:\n{self.tail()}")
         self.port = int(line.strip().rsplit(":", 1)[1].rstrip("/"))
         self.start_s = time.monotonic() - begun
         token = (self.data / "owner.token").read_text().strip()
@@ -267,17 +267,19 @@ def _must(answer: httpx.Response) -> Any:
     return answer.json() if answer.content else None
 
 
-def _read_line(process: subprocess.Popen[bytes], deadline_s: float) -> str:
+def _read_line(process: subprocess.Popen[bytes], wanted: str, deadline_s: float) -> str | None:
+    """Read standard output until a line holds `wanted`; None when it ended or the deadline passed."""
     assert process.stdout is not None
+    deadline = time.monotonic() + deadline_s
+    text = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        deadline = time.monotonic() + deadline_s
-        line = b""
-        while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                break
+        while selector.select(max(0.0, deadline - time.monotonic())):
             chunk = os.read(process.stdout.fileno(), 4096)
+            text += chunk
+            for line in text.decode(errors="replace").splitlines(keepends=True):
+                if wanted in line and line.endswith("\n"):
+                    return line
             if not chunk:
                 break
-            line += chunk
-    return line.decode(errors="replace")
+    return None

@@ -204,7 +204,7 @@ def _ignore(act: Callable[[], object]) -> None:
 def test_a_second_host_on_the_same_data_is_refused(tmp_path: Path) -> None:
     host = Host(tmp_path / "data")
     try:
-        with pytest.raises(AssertionError, match="the host said"):
+        with pytest.raises(AssertionError, match="did not listen"):
             Host(tmp_path / "data")
     finally:
         assert host.stop() == 0, host.tail()
