@@ -49,6 +49,7 @@ PIECE_BYTES = 16 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
 BODY_PROGRESS_BYTES = 64 * 1024
 LINGER_S = 2.0
+FILES_MAX = 65_536
 RESERVED_FILES = 1024
 CONNECTIONS_MIN = 64
 
@@ -672,8 +673,10 @@ def make_protocol(
 
 
 def connection_cap() -> int:
-    """Give how many visitors may be connected: what the limit on open files leaves beside executors and databases."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Raise the limit on open files, and give how many visitors may be connected beside executors and databases."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = min(hard, FILES_MAX) if hard != resource.RLIM_INFINITY else FILES_MAX
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(CONNECTIONS_MIN, soft - RESERVED_FILES if soft > 2 * RESERVED_FILES else soft // 2)
 
 

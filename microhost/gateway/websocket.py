@@ -67,7 +67,6 @@ class WebSocketExecution(Work):
 
     __slots__ = (
         "_accepted",
-        "_client_closed",
         "_early",
         "_fault",
         "_key",
@@ -105,7 +104,6 @@ class WebSocketExecution(Work):
         self._message: list[str | bytes] = []
         self._message_bytes = 0
         self._accepted = False
-        self._client_closed = False
         self._said_gone = False
         self._fault: Fault | None = None
 
@@ -177,7 +175,10 @@ class WebSocketExecution(Work):
         elif isinstance(event, Ping):
             self._write(self._wire.send(event.response()))
         elif isinstance(event, CloseConnection):
-            self._client_closed = True
+            if self._wire.state is ConnectionState.OPEN:
+                # wsproto tells of a malformed frame in this way
+                self._close(int(event.code), event.reason or "")
+                return
             if self._wire.state is ConnectionState.REMOTE_CLOSING:
                 self._write(self._wire.send(event.response()))
             self._tell_closed(int(event.code), event.reason or "")

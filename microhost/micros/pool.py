@@ -35,7 +35,7 @@ from microhost.limits import (
     QUEUE_WAIT_S,
 )
 from microhost.micros.call import Call
-from microhost.micros.cores import Cores
+from microhost.micros.cores import Meter, count_cores, meter_beside
 from microhost.micros.executor import NEVER, Executor, GuestReport
 from microhost.micros.starting import Import, Starter, fingerprint
 from microhost.micros.template import StartedRevision, Template
@@ -99,18 +99,19 @@ class Pools:
         on_execution: Callable[[Execution], None],
         *,
         load: Load | None = None,
-        cores: Cores | None = None,
+        meter: Callable[[int, int], Meter] = meter_beside,
     ) -> None:
         self._warden = warden
         self._settings = settings
         self._load_revision = load
-        self._cores = cores or Cores()
+        self._meter = meter
+        self._cores = count_cores()
         self._starter = Starter(warden)
         self._fleets: dict[str, Fleet] = {}
         self._templates: dict[str, Template] = {}
         self._adoptable: dict[str, SandboxInfo] = {}
         self._leasing = 0
-        self._boots = asyncio.Semaphore(max(4, 2 * self._cores.count))
+        self._boots = asyncio.Semaphore(max(4, 2 * self._cores))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._turn_listeners: list[Callable[[float], None]] = []
         self._turns = 0
@@ -382,7 +383,7 @@ class Pools:
                 fleet.loading = self._spawn(self._load(fleet))
             return
         cap = min(EXECUTORS_PER_MICRO, self._settings.executors_per_micro)
-        most = cap if beyond else min(cap, 2 * self._cores.count)
+        most = cap if beyond else min(cap, 2 * self._cores)
         wanted = len(fleet.queue) - template.leasing
         room = most - len(template.executors) - (template.leasing - template.leasing_executors)
         for _ in range(max(0, min(wanted, room, FORKS_IN_FLIGHT - self._leasing))):
@@ -454,6 +455,8 @@ class Pools:
             lease = await self._warden.lease(template.id)
             executor = Executor(template, lease, asyncio.get_running_loop())
             template.executors[executor.id] = executor
+            if template.meter is None:
+                template.meter = self._meter(lease.freezer, self._cores)
             patience = LIFESPAN_STARTUP_S + (IMPORT_TIMEOUT_S if template.mode == "fresh" else 0.0)
             executor.deadline = self.now() + patience
             await executor.open()
@@ -584,7 +587,7 @@ class Pools:
             fleet.queue.popleft().refused(_overloaded(fleet))
         if not fleet.queue or now - fleet.queue[0].asked_at < FORK_WAIT_S:
             return
-        used = self._cores.used_share(now)
+        used = template.meter.share(now) if template is not None and template.meter is not None else None
         self._grow(fleet, now, beyond=used is not None and used < FORK_CPU_SHARE)
 
     async def _evict(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from microhost.limits import EXECUTOR_FREEZE_S, EXECUTOR_KEEP_S, LIFESPAN_SHUTDOWN_S
+from microhost.micros.cores import Meter
 from microhost.micros.executor import Executor
 from microhost.micros.output import Output
 from microhost.micros.starting import Mode
@@ -45,6 +46,7 @@ class Template:
         "leasing",
         "log",
         "memory_bytes",
+        "meter",
         "mode",
         "revision_id",
     )
@@ -65,6 +67,7 @@ class Template:
         self.dead = False
         self.last_used = 0.0
         self.memory_bytes = 0
+        self.meter: Meter | None = None
         self.empty = asyncio.Event()
 
     @property
