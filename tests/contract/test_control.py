@@ -466,6 +466,27 @@ def test_in_mode_fresh_threads_loops_and_locks_of_the_import_work(start_guest: S
     assert guest.ready_executor().request().body == b"42"
 
 
+@pytest.mark.parametrize(("mode", "same"), [("fork", b"False"), ("fresh", b"True")])
+def test_a_loop_made_at_import_is_used_only_where_it_was_made(
+    start_guest: StartGuest, mode: str, same: bytes
+) -> None:
+    guest = start_guest(
+        """
+        import asyncio
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+
+        async def app(scope, receive, send):
+            await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": str(asyncio.get_running_loop() is loop).encode()})
+        """
+    )
+    guest.attach(mode)
+    executor = guest.ready_executor()
+    assert [executor.request().body for _ in range(2)] == [same] * 2
+
+
 def test_executors_of_one_template_run_beside_each_other(start_guest: StartGuest) -> None:
     guest = start_guest(
         """

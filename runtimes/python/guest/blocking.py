@@ -143,7 +143,7 @@ class Executor:
     def _wait(self, call: events.Call, waiting: events.Waiting) -> bytes:
         # one loop for all: clients that were opened in an earlier execution belong to it
         if self._loop is None or self._loop.is_closed():
-            self._loop = find_loop()
+            self._loop = find_loop(imported_here=self._imported.here)
         asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(call.finish(waiting))
 

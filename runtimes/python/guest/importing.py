@@ -27,10 +27,16 @@ class Places(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """Hold what the entry file offers, and the time its import took."""
+    """Hold what the entry file offers, the time its import took, and the process that it ran in."""
 
     offer: Offer
     import_s: float
+    pid: int
+
+    @property
+    def here(self) -> bool:
+        """Tell whether this process ran the import, and not the template that it was forked from."""
+        return self.pid == os.getpid()
 
     def report(self) -> dict:
         """Give the report of section 2."""
@@ -46,7 +52,7 @@ def import_entry(places: Places) -> Imported:
     os.chdir(places.micro)
     prepare_interpreter(places)
     module = _run_entry(os.path.join(places.micro, ENTRY))
-    return Imported(find_offer(module), time.perf_counter() - started)
+    return Imported(find_offer(module), time.perf_counter() - started, os.getpid())
 
 
 def prepare_interpreter(places: Places) -> None:

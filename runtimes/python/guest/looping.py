@@ -39,7 +39,7 @@ STARTS_EAGERLY = sys.version_info >= (3, 12)
 def serve(sock, imported: Imported) -> NoReturn:
     """Start the application's lifespan, say so, and serve until the host goes or retires us."""
     sock.setblocking(False)
-    loop = find_loop()
+    loop = find_loop(imported_here=imported.here)
     executor = Executor(sock, imported, loop)
     loop.create_task(executor.start())
     while True:

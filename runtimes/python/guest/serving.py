@@ -21,6 +21,7 @@ SERVERS = {
     "aiohttp.web": "run_app",
     "gevent.baseserver": "BaseServer.serve_forever",
     "hypercorn.run": "run",
+    "uvicorn.main": "run",
     "uvicorn.server": "Server.run",
     "waitress": "serve",
 }
@@ -85,9 +86,11 @@ class Watch:
         @functools.wraps(serve)
         def ignored(*args: Any, **kwargs: Any) -> Any:
             if self.active and threading.current_thread() is threading.main_thread():
-                print(
-                    f"microhost: ignored {serve.__qualname__}() in the import of main.py; the Micro is served anyway."
-                )
+                if args and isinstance(args[0], socketserver.BaseServer):
+                    # a socket that stays open would keep the template from being forked
+                    args[0].server_close()
+                name = serve.__qualname__
+                print(f"microhost: ignored {name}() in the import of main.py; the Micro is served anyway.")
                 return None
             return serve(*args, **kwargs)
 
