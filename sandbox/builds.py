@@ -84,6 +84,7 @@ class Builds:
                 data=self._premises.data,
                 deta_version=self._deta_version,
                 uid=self._uid,
+                namespace=self._premises.namespace,
                 environment=self._environment,
             )
 

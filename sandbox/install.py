@@ -10,6 +10,10 @@ Theory of operation
     has ended nothing of it runs any more; only then is the tree walked (by descriptors, following no link),
     counted, given to root, flushed and renamed into place.
 
+    The data directory itself belongs to the host, who may be hostile and put a link where a directory was.
+    The warden therefore gives a mount namespace made before any host ran (`sources`), in which `envs` and
+    `cache` hang below directories that nobody can change; the calling process enters it for good.
+
     Wheels are data: unpacking them runs no code of theirs, so sets of wheels share one cache and are shared
     by everybody. Where builds are allowed a package's code runs: such sets have a cache and an id of their
     project's own (`scope`).
@@ -25,6 +29,7 @@ import json
 import os
 import re
 import secrets
+import select
 import selectors
 import shutil
 import subprocess
@@ -45,6 +50,10 @@ from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree
 
 DEADLINE_S = 120.0
 LOCK_BYTES = 4 * 1024 * 1024
+# Beside the sets, so that the last step is a rename; sets have no dot in their names.
+STAGING = ".install-"
+STAGING_AGE_S = 3600.0
+LOG_WAIT_MS = 500
 LOG_BYTES = 256 * 1024
 WATCH_S = 0.25
 # How long an unpinned file may be answered from the last resolution. One with a date in the past never
@@ -72,13 +81,15 @@ class InstallRequest:
 class InstallPlace:
     """Say where and under which rights an install runs; the warden fills it in once.
 
-    `data` is the data directory; `uid` the installer's (None: stay who we are); `cgroup_files` are the
+    `data` is the data directory; `uid` the installer's (None: stay who we are); `namespace` a view in which `sources` and the
+    interpreters are reachable (None: one is made for the programs alone); `cgroup_files` are the
     files `cgroup.procs` of the leaf that the programs join before they start.
     """
 
     data: Path
     deta_version: str
     uid: int | None = None
+    namespace: int | None = None
     cgroup_files: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)  # the operator's, for his index
     bytes_max: int = BYTES_MAX
@@ -103,6 +114,8 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
     Raises: InstallError.
     """
     work = _Work(request, place, _Log(log), time.monotonic() + place.deadline_s)
+    if place.namespace is not None:
+        visible.enter(place.namespace)
     try:
         wanted = read_requirements(request.requirements, builds_allowed=request.builds_allowed)
     except RequirementsError as error:
@@ -125,6 +138,18 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
     return done
 
 
+def sources(data: Path, environment: Mapping[str, str]) -> list[str | Path]:
+    """Give what must be reachable in `InstallPlace.namespace`, beside the interpreters."""
+    wanted: list[str | Path] = [
+        data / "envs",
+        data / "cache",
+        *local_index_paths(index_environment(environment)),
+    ]
+    with contextlib.suppress(InstallError):
+        wanted.append(find_uv(environment))
+    return wanted
+
+
 def find_uv(environment: Mapping[str, str] | None = None) -> str:
     """Give the uv program: the package's own, else the one on PATH.
 
@@ -144,6 +169,8 @@ class _Log:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._ready = select.poll()
+        self._ready.register(descriptor, select.POLLOUT)
         self._left = LOG_BYTES
 
     def line(self, text: str) -> None:
@@ -151,8 +178,11 @@ class _Log:
         if len(data) > self._left:
             return
         self._left -= len(data)
-        with contextlib.suppress(OSError):
-            os.write(self._descriptor, data)
+        # A pipe that is ready takes PIPE_BUF bytes without waiting.
+        for at in range(0, len(data), select.PIPE_BUF):
+            with contextlib.suppress(OSError):
+                if self._ready.poll(LOG_WAIT_MS):
+                    os.write(self._descriptor, data[at : at + select.PIPE_BUF])
 
 
 @dataclass
@@ -167,14 +197,17 @@ class _Work:
     target: Path = Path()
     cache: Path = Path()
     uv: str = ""
-    namespace: int = -1
+    namespace: int | None = None
     readable: tuple[str, ...] = ()
 
     def open(self, stack: contextlib.ExitStack) -> None:
         """Make the staging directory, the cache, and the namespace where the installer reaches them."""
         self.uv = find_uv()
-        self.directory = self.place.data / "staging" / f"install-{secrets.token_hex(8)}"
-        self.directory.mkdir(parents=True)
+        envs = self.place.data / "envs"
+        envs.mkdir(exist_ok=True)
+        _clear_staging(envs)
+        self.directory = envs / f"{STAGING}{secrets.token_hex(8)}"
+        self.directory.mkdir()
         stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.directory.chmod(0o755)
         self.target = self._make_own(self.directory / "target")
@@ -183,20 +216,27 @@ class _Work:
         name = f"project-{self.request.scope}" if self.request.builds_allowed else "wheels"
         self.cache = self._make_own(cache / name)
         write_etc(self.directory / "etc", hostname="install", host_network=True)
-        settings = index_environment(self.place.environment)
         shown = ("/usr/", "/etc/ssl/certs")
-        self.readable = tuple(path for path in local_index_paths(settings) if not path.startswith(shown))
-        prefixes = self.request.interpreter.prefixes
-        self.namespace = visible.open_namespace(
-            [self.directory, self.cache, self.uv, *prefixes, *self.readable]
-        )
-        stack.callback(os.close, self.namespace)
+        found = local_index_paths(index_environment(self.place.environment))
+        self.readable = tuple(path for path in found if not path.startswith(shown))
+        if self.place.namespace is None:
+            wanted = [*sources(self.place.data, self.place.environment), *self.request.interpreter.prefixes]
+            self.namespace = visible.open_namespace(wanted)
+            stack.callback(os.close, self.namespace)
 
     def _make_own(self, path: Path) -> Path:
         path.mkdir(exist_ok=True)
         if self.place.uid is not None:
             os.chown(path, self.place.uid, self.place.uid, follow_symlinks=False)
         return path
+
+
+def _clear_staging(envs: Path) -> None:
+    """Remove what a killed install left long ago."""
+    for each in envs.glob(f"{STAGING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - each.stat(follow_symlinks=False).st_mtime > STAGING_AGE_S:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def _add_setuptools(lines: tuple[str, ...], request: InstallRequest) -> tuple[str, ...]:

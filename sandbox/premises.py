@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import cgroups, interpreters, policy, visible
+from sandbox import cgroups, install, interpreters, policy, visible
 from sandbox.bwrap import find_bwrap
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
@@ -78,7 +78,7 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
     shown: list[str | Path] = [
         runtime,
         etc,
-        data / "envs",
+        *install.sources(data, os.environ),
         bwrap,
         *(each for one in found for each in (one.executable, *one.prefixes)),
     ]
