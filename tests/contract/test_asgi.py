@@ -61,7 +61,7 @@ def test_the_scope_is_that_of_the_specification(start_guest: StartGuest) -> None
     answer = executor.request("PATCH", "/a%20b/%C3%BC%2Fc?x=%20y&z=?", headers)
     assert json.loads(answer.body) == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": "PATCH",
         "scheme": "http",
@@ -391,15 +391,28 @@ def test_a_client_that_goes_is_told_and_the_execution_ends_as_it_likes(start_gue
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         print((await receive())["type"])
-        await send({"type": "http.response.body", "body": b"b", "more_body": True})
+        try:
+            await send({"type": "http.response.body", "body": b"b", "more_body": True})
+        except OSError as error:
+            print(error)
+            raise RuntimeError("in its wake")
         """,
     )
     executor.begin()
     executor.read_frame()
     executor.send(b"X")
     answer = executor.finish()
+    # no fault: the application did nothing wrong
     assert answer.frames == [b"e"]
-    assert executor.stdout_so_far() == "http.disconnect\n"
+    assert executor.stdout_so_far() == "http.disconnect\nthe client has gone\n"
+
+
+def test_an_error_of_its_own_after_the_client_went_is_a_fault(start_guest: StartGuest) -> None:
+    executor = serving(start_guest, "await receive()\nawait receive()\nopen('/does-not-exist')")
+    executor.begin()
+    executor.send(b"X")
+    fault = executor.finish().fault
+    assert fault is not None and fault["message"].startswith("FileNotFoundError")
 
 
 def test_receive_gives_disconnect_after_the_response(start_guest: StartGuest) -> None:

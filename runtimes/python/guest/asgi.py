@@ -1,4 +1,4 @@
-"""Carry one HTTP request through an ASGI application. Source: the ASGI specification, HTTP 2.3.
+"""Carry one HTTP request through an ASGI application. Source: the ASGI specification, HTTP 2.4.
 
 The order of the code follows its weight: a request with a complete body and an answer of one piece costs one
 read, one step of one task and one write.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from time import perf_counter
+from typing import Optional
 from urllib.parse import unquote
 
 from .faults import Fault, from_exception
@@ -16,7 +17,9 @@ from .frames import BODY_BYTES, COMPLETE, MORE, BrokenChannel, frame, pack_prefi
 NUL = b"\0"
 REQUEST_FIELDS = 9
 BODY_UNREAD_BYTES = 256 * 1024
-ASGI_HTTP = {"version": "3.0", "spec_version": "2.3"}
+# 2.4 and not 2.3: frameworks then notice a lost client by `send`, and do not call `receive` beside a body that the
+# application is still reading, which takes pieces of it away
+ASGI_HTTP = {"version": "3.0", "spec_version": "2.4"}
 DISCONNECT = {"type": "http.disconnect"}
 
 
@@ -70,6 +73,20 @@ def join_head(status: object, headers: object) -> bytes:
     if joined.count(NUL) != len(fields) or b"\n" in joined or b"\r" in joined:
         raise Fault("bad_response", "A header of the response contains a line break or a NUL.")
     return joined
+
+
+class ClientGone(OSError):
+    """Tell an application that nobody reads what it sends."""
+
+
+def stems_from_client(error: Optional[BaseException], depth: int) -> bool:
+    """Tell whether an exception is ClientGone or was raised in its wake, looking `depth` causes deep."""
+    if error is None or depth == 0:
+        return False
+    if isinstance(error, ClientGone):
+        return True
+    causes = (error.__cause__, error.__context__, *getattr(error, "exceptions", ()))
+    return any(stems_from_client(each, depth - 1) for each in causes)
 
 
 class HttpExecution:
@@ -170,7 +187,7 @@ class HttpExecution:
     async def send(self, message: dict) -> None:
         """Take `http.response.start` or `http.response.body`.
 
-        Raises: RuntimeError when the message comes at the wrong time; Fault when it is malformed.
+        Raises: RuntimeError when the message comes at the wrong time; Fault when it is malformed; ClientGone.
         """
         kind = message["type"]
         if kind == "http.response.body":
@@ -182,8 +199,8 @@ class HttpExecution:
             if type(body) is not bytes:
                 body = as_bytes(body)
             if self.disconnected:
-                self.complete = not message.get("more_body", False)
-            elif message.get("more_body", False):
+                raise ClientGone("the client has gone")
+            if message.get("more_body", False):
                 await self._send_piece(body)
             else:
                 self._send_last(body)
@@ -266,7 +283,7 @@ class HttpExecution:
     def fault(self):
         """Give what went wrong as a Fault, None when all went well."""
         if self.failure is not None:
-            if self.disconnected and isinstance(self.failure, OSError):
+            if self.disconnected and stems_from_client(self.failure, 10):
                 return None
             return from_exception(self.failure, "a request")
         if self.complete or self.disconnected:
