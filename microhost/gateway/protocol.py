@@ -38,7 +38,6 @@ from microhost.limits import (
     CONNECTION_WRITE_S,
     PAYLOAD_BYTES,
     REQUEST_BODY_S,
-    REQUEST_HEAD_BYTES,
     REQUEST_HEAD_S,
     REQUEST_HEADERS,
 )
