@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from sandbox import cgroups, kernel
+from sandbox.bwrap import CORE_LIMIT
 
 COMPLAINT_BYTES = 1000
 FILES_SOFT, FILES_HARD = 1024, 8192
@@ -90,7 +91,7 @@ def start_worker(work: Callable[[], None], *, join_files: Sequence[str] = (), na
 def sandbox_limits() -> dict[int, tuple[int, int]]:
     """Give the resource limits of a sandbox's processes; memory and tasks are the control group's."""
     return {
-        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_CORE: CORE_LIMIT,
         resource.RLIMIT_NOFILE: (FILES_SOFT, FILES_HARD),
         resource.RLIMIT_MEMLOCK: (8 << 20, 8 << 20),
         resource.RLIMIT_MSGQUEUE: (0, 0),
