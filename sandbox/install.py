@@ -253,7 +253,7 @@ def _resolve(work: _Work, lines: tuple[str, ...]) -> str:
     # A marker that never holds: whoever asks for these, also a dependency of a dependency, gets nothing.
     overrides = [f"{name} ; python_version < '0'" for name in ("deta", "detalib")]
     (work.directory / "overrides.txt").write_text("\n".join(overrides) + "\n", encoding="utf-8")
-    command = ["/uv", "pip", "compile", "/work/requirements.in", "--override", "/work/overrides.txt"]
+    command = ["/uv", "pip", "compile", "/build/requirements.in", "--override", "/build/overrides.txt"]
     command += [
         "--python",
         work.request.interpreter.executable,
@@ -281,7 +281,7 @@ def _install_lock(work: _Work, lock: str, identity: str) -> Installed:
         "pip",
         "install",
         "-r",
-        "/work/lock.txt",
+        "/build/lock.txt",
         "--target",
         "/target",
         "--no-deps",

@@ -112,7 +112,7 @@ class InstallPolicy:
     prefixes: tuple[str, ...]
     etc: str  # a generated directory with the host's resolv.conf and hosts
     uv: str  # the uv executable, shown at /uv
-    work: str  # shown at /work: requirements and lock
+    work: str  # shown at /build: requirements and lock
     target: str  # shown at /target, writable
     cache: str  # shown at /cache, writable
     readable: tuple[
@@ -178,9 +178,9 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
         *("--ro-bind", policy.uv, "/uv"),
         *("--bind", policy.cache, "/cache"),
         *("--bind", policy.target, "/target"),
-        *("--ro-bind", policy.work, "/work"),
+        *("--ro-bind", policy.work, "/build"),
         *_close(policy.guards),
-        *("--chdir", "/work"),
+        *("--chdir", "/build"),
         *_filter(policy.seccomp_fd),
     ]
 

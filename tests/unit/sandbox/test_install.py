@@ -108,7 +108,7 @@ def test_bytecode_believes_no_time_stamps(installer: Installer) -> None:
 def test_the_log_names_no_place_of_the_machine(installer: Installer) -> None:
     installer.install("idna==3.4\n")
     assert installer.log
-    for place in (installer.interpreter.executable, str(installer.place.data), "/work", "/cache"):
+    for place in (installer.interpreter.executable, str(installer.place.data), "/build", "/cache"):
         assert place not in installer.log
 
 
@@ -329,7 +329,7 @@ for path in ("/root", "/home", "/data", os.path.expanduser("~/.ssh"), "{data}"):
         SEEN["seen"] += [each for each in os.listdir(path) if not sys.base_prefix.startswith(os.path.join(path, each))]
     except OSError:
         pass
-for path in ("/etc/passwd", "/usr/x", "/work/x"):
+for path in ("/etc/passwd", "/usr/x", "/build/x"):
     try:
         open(path, "a").close()
         SEEN["wrote"].append(path)

@@ -120,11 +120,11 @@ INSTALL_TEXT = """
 --ro-bind /venv/bin/uv /uv
 --bind /data/cache/wheels /cache
 --bind /staging/i/target /target
---ro-bind /staging/i /work
+--ro-bind /staging/i /build
 --remount-ro /dev/pts
 --remount-ro /dev
 --remount-ro /
---chdir /work
+--chdir /build
 --seccomp 7
 """
 
