@@ -100,7 +100,6 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, host: Host)
         "http_auth": False,
         "timeout_s": 60,
         "memory_mb": 1024,
-        "concurrency": 10,
         "packages_as_of": "2024-02-29",
         "subdomain": "my-app_1",
     }
@@ -128,7 +127,7 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, host: Host)
         {"memory_mb": 1e9},
         {"memory_mb": 512.5},
         {"concurrency": 0},
-        {"concurrency": 101},
+        {"concurrency": 2},
         {"http_auth": 1},
         {"http_auth": None},
         {"name": ""},
