@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -157,8 +158,22 @@ class Host:
         self.stores.close()
 
 
+def set_up_log() -> None:
+    """Write one JSON object a line to stderr. Tracebacks carry no local variables: they may hold secrets."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def main() -> None:
     """Take the descriptors that the warden left open and serve until the warden says otherwise."""
+    set_up_log()
     listener = socket.socket(fileno=int(os.environ.pop("MICROHOST_LISTEN_FD")))
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     settings = settings_module.load(None, os.environ)
