@@ -126,11 +126,13 @@ class Channel(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
-    def close(self) -> None:
-        """Close the socket at once; what was not yet written is lost."""
+    def close(self) -> bool:
+        """Close the socket at once; what was not yet written is lost. False when it was never attached."""
         self._closed = True
-        if self._transport is not None:
-            self._transport.abort()
+        if self._transport is None:
+            return False
+        self._transport.abort()
+        return True
 
     def _violate(self, reason: str) -> None:
         self._closed = True

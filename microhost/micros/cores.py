@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ class Meter:
         self._read = read
         self._count = count
         self._used_s = 0.0
-        self._read_at = -_STALE_S
+        self._read_at = -math.inf
 
     def share(self, now: float) -> float | None:
         """Give 0 to 1 since the last call; None when that was too long ago to say (a new span begins now)."""

@@ -160,7 +160,8 @@ class Executor:
         self.deadline = NEVER
         work, self.work = self.work, None
         log = self.output.take()
-        self._channel.close()
+        if not self._channel.close():
+            self._lease.channel.close()
         self.output.close()
         os.close(self._freezer)
         failure = explain(self.home.micro, self.cut, evidence)

@@ -133,7 +133,7 @@ class Pools:
         self._timer = self._loop.call_later(TURN_S, self._turn)
 
     async def stop(self) -> None:
-        """Take no more work, wait for what runs, stop turning. Sandboxes stay: they are the warden's."""
+        """Take no more work, wait for what runs, let the idle executors go. Sandboxes stay: they are the warden's."""
         self._stopping = True
         while any(not template.is_unused for template in self._templates.values()):
             await asyncio.sleep(TURN_S)
@@ -142,6 +142,12 @@ class Pools:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for template in self._templates.values():
+            for executor in list(template.executors.values()):
+                executor.lost = True
+                executor.finish(executor.evidence or _LET_GO)
+            if template.log is not None:
+                template.log.close()
 
     def each_turn(self, listener: Callable[[float], None]) -> None:
         """Call `listener(now)` every 50 ms."""
@@ -643,6 +649,9 @@ class Pools:
         number = secrets.token_hex(4)
         _log.error("incident=%s %s", number, error)
         return HostError(f"The host could not run this Micro (incident {number}).")
+
+
+_LET_GO = Evidence(cause="killed", status=None, peak_memory_bytes=None, cpu_s=None)
 
 
 def _overloaded(fleet: Fleet) -> OverloadedError:

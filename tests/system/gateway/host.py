@@ -70,7 +70,7 @@ class Host:
         self.base = base
         self.executions: list[Execution] = []
         self.revisions: dict[str, tuple[Micro, Revision, dict[str, str]]] = {}
-        self.cpu_s: float = 0.0
+        self.cpu_s: Callable[[], float] = lambda: 0.0
         self._count = 0
         self._settings = Settings(data=base, **settings)  # type: ignore[arg-type]
         self._patience, self._connections = patience, connections
@@ -125,14 +125,14 @@ class Host:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self.pools.stop()
-        await self.warden.close()
         # let the last transports close
         await asyncio.sleep(0.05)
+        await self.warden.close()
 
     def _meter(self, freezer: int, count: int) -> Meter:
-        # whatever else this machine does: a Micro whose cpu_s does not grow waits
+        # whatever else this machine does: a Micro whose `cpu_s` does not grow waits
         del freezer
-        return Meter(lambda: self.cpu_s, count)
+        return Meter(lambda: self.cpu_s(), count)
 
     async def _load(self, micro_id: str) -> tuple[Micro, Revision, dict[str, str]]:
         return self.revisions[micro_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -137,6 +138,15 @@ class TestScaling:
         micro = host.micro(ECHO, timeout_s=10.0)
         assert statuses(host, micro, "/sleep?1", 24) == [200] * 24
         assert host.call(host.count_executors, micro) > 2 * host.pools._cores
+
+    def test_many_that_compute_get_no_more_executors_than_twice_the_cores(
+        self, new_host: Callable[..., Host]
+    ) -> None:
+        host = new_host()
+        host.cpu_s = lambda: time.monotonic() * host.pools._cores
+        micro = host.micro(ECHO, timeout_s=10.0)
+        assert statuses(host, micro, "/sleep?0.2", 12) == [200] * 12
+        assert host.call(host.count_executors, micro) == 2 * host.pools._cores
 
     def test_the_most_recently_used_executor_is_taken(self, host: Host) -> None:
         micro = host.micro(ECHO)
@@ -350,6 +360,44 @@ class TestDeaths:
         assert host.warden.boots == boots
         assert host.get(other, "/x").status == 200
         assert host.warden.boots == boots + 1
+
+
+def test_a_soak_of_killed_executors_costs_only_what_was_in_flight(new_host: Callable[..., Host]) -> None:
+    host = new_host()
+    micro = host.micro(ECHO, timeout_s=5.0)
+    assert statuses(host, micro, "/sleep?0.1", 4) == [200] * 4
+    stop = threading.Event()
+    seen: list[tuple[int, str | None]] = []
+
+    def visit() -> None:
+        with host.connect() as client:
+            while not stop.is_set():
+                client.send(f"GET /sleep?0.01 HTTP/1.1\r\nHost: {micro.path}.localhost\r\n\r\n")
+                answer = client.answer()
+                seen.append((answer.status, answer.header("x-microhost-cause")))
+
+    killed = 0
+    with ThreadPoolExecutor(6) as threads:
+        visitors = [threads.submit(visit) for _ in range(6)]
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            pids = [pid for box in list(host.warden.boxes.values()) for pid in list(box.executors.values())]
+            if pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pids[killed % len(pids)], signal.SIGKILL)
+                    killed += 1
+            time.sleep(0.05)
+        stop.set()
+        for each in visitors:
+            each.result()
+    assert killed > 20
+    assert set(seen) <= {(200, None), (502, "crashed")}
+    assert sum(status == 502 for status, _ in seen) <= killed
+    assert len(seen) > 500
+    files = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert host.get(micro, "/x").status == 200
+    assert len(os.listdir("/proc/self/fd")) <= files + 8
 
 
 class TestEvents:
