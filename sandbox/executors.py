@@ -69,6 +69,7 @@ class Executor:
         *,
         on_end: Callable[[Executor], None],
         on_stuck: Callable[[str], Awaitable[None]],
+        has_parent: Callable[[], bool],
     ) -> None:
         self.id = identity
         self.sandbox = sandbox
@@ -84,6 +85,7 @@ class Executor:
         self.evidence: dict[str, Any] | None = None
         self._on_end = on_end
         self._on_stuck = on_stuck
+        self._has_parent = has_parent
         self._ending: asyncio.Task[dict[str, Any]] | None = None
 
     def watch(self, pid: int) -> None:
@@ -157,6 +159,9 @@ class Executor:
         slot = self.slot
         if slot.bell.exceeded or slot.bell.kernel_killed():
             cause = "out_of_memory"
+        elif cause == "exited" and not self._has_parent():
+            # the kernel killed it with its namespace, and told us of this one first
+            cause = "sandbox_died"
         self.evidence = {
             "cause": cause,
             "status": _status(self.pidfd),

@@ -76,7 +76,7 @@ def start_worker(work: Callable[[], None], *, join_files: Sequence[str] = (), na
     pid = os.fork()
     if pid == 0:
         try:
-            _forget_signals()
+            _forget_parent()
             kernel.die_with_parent(parent)
             kernel.name_process(name)
             if join_files:
@@ -103,7 +103,7 @@ def sandbox_limits() -> dict[int, tuple[int, int]]:
 def _become(plan: Plan, parent: int, complaint: int) -> NoReturn:
     """Turn this fork into the planned program; never returns."""
     try:
-        _forget_signals()
+        _forget_parent()
         if plan.join_files:
             cgroups.join(plan.join_files, 0)
         if plan.prepare is not None:
@@ -129,7 +129,9 @@ def _become(plan: Plan, parent: int, complaint: int) -> NoReturn:
         os._exit(127)
 
 
-def _forget_signals() -> None:
+def _forget_parent() -> None:
+    """Undo what a child should not have of the warden: its signal handlers, its priority."""
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     signal.set_wakeup_fd(-1)
     for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):

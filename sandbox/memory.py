@@ -78,15 +78,23 @@ class Doorbell:
         with contextlib.suppress(BlockingIOError):
             os.read(bell, 4096)
         self.rung += 1
-        if self._must_end():
-            self.close()
-            self.exceeded = True
-            self._on_exceeded()
-        elif self._group.layout.version == 2:
-            self._set_v2()
-        elif bell != self._bells[0]:
-            self._unwatch(bell)
-            self._set_v1()
+        try:
+            if self._must_end():
+                self._exceed()
+            elif self._group.layout.version == 2:
+                self._set_v2()
+            elif bell != self._bells[0]:
+                self._unwatch(bell)
+                self._set_v1()
+        except OSError:
+            # without a doorbell nobody may run there
+            if self._group.exists():
+                self._exceed()
+
+    def _exceed(self) -> None:
+        self.close()
+        self.exceeded = True
+        self._on_exceeded()
 
     def _must_end(self) -> bool:
         return self.kernel_killed() or self._own_bytes() > self._limit_bytes

@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import socket
 import struct
 import time
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox import forksafety, kernel, launch, memory, policy, seccomp, wire
+from sandbox import forksafety, launch, memory, policy, seccomp, wire
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter
@@ -120,6 +121,7 @@ class Sandbox:
         self._bwrap: launch.Child | None = None
         self._boot_log = -1
         self._template = 0
+        self._template_pidfd = -1
         self._namespace = -1
         self._template_tmp = -1
         self._reply: asyncio.Future[bytes] | None = None
@@ -220,7 +222,13 @@ class Sandbox:
         if len(guests) != 1:
             raise GuestError(f"bwrap has {len(inner)} children and {len(guests)} guests, not one each")
         self._template = guests[0]
+        self._template_pidfd = os.pidfd_open(self._template)
         self._namespace = os.open(f"/proc/{self._template}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _has_template(self) -> bool:
+        poll = select.poll()
+        poll.register(self._template_pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def _read_boot_log(self) -> str:
         if self._boot_log < 0:
@@ -388,7 +396,12 @@ class Sandbox:
         if slot.group.processes() != [self._template]:
             raise GuestError("the template started another process")
         executor = Executor(
-            secrets.token_hex(8), self.id, slot, on_end=self._on_executor_end, on_stuck=self.end
+            secrets.token_hex(8),
+            self.id,
+            slot,
+            on_end=self._on_executor_end,
+            on_stuck=self.end,
+            has_parent=self._has_template,
         )
         self.executors[executor.id] = executor
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -617,13 +630,13 @@ class Sandbox:
         self._prepared, self._loaded = [], None
         if self._control is not None:
             self._control.close()
-        held = [self._boot_log, self._namespace, self._template_tmp]
+        held = [self._boot_log, self._namespace, self._template_tmp, self._template_pidfd]
         if self._bwrap is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._bwrap.pid, 0)
             held += [self._bwrap.pidfd, self._bwrap.complaint]
         wire.close([each for each in held if each >= 0])
-        self._boot_log = self._namespace = self._template_tmp = -1
+        self._boot_log = self._namespace = self._template_tmp = self._template_pidfd = -1
 
     # --- the control socket
 

@@ -129,6 +129,13 @@ class Host:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
+    def kill_host_process(self) -> None:
+        """Kill the unprivileged process that serves; the parent of all starts another one."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        serving = [pid for pid in children if b"microhost.serve" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(serving) == 1, f"{len(serving)} host processes"
+        os.kill(int(serving[0]), signal.SIGKILL)
+
     def restart(self) -> None:
         """Start again on the same data and port after `stop` or `kill`."""
         self._start()

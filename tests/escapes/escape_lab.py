@@ -22,10 +22,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sandbox import wire
 from sandbox.client import Evidence, Lease, SandboxInfo, TemplateState, WardenClient
 from sandbox.policy import Guards
 from sandbox.warden import WardenSettings, run
@@ -95,6 +96,9 @@ class Lab:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._hosts: list[socket.socket] = []
+        self._clients: list[WardenClient] = []
+        self.leased: list[Executor] = []
+        self.micros: list[Micro] = []
         self.process = self._spawn()
         self.client, self.host_pid = self.accept()
 
@@ -119,6 +123,7 @@ class Lab:
             on_drain=self.drained.set,
         )
         self.run(client.start())
+        self._clients.append(client)
         return client, int(data)
 
     def serve(self) -> Lab:
@@ -188,6 +193,7 @@ class Lab:
             os.close(log_write)
             os.close(report_write)
         started = Micro(self, sandbox, log_read, report_read)
+        self.micros.append(started)
         state = started.wait_for_state()
         assert state.state == wanted, f"{state}; report {started.report()!r}; log {started.log()!r}"
         return started
@@ -197,16 +203,20 @@ class Lab:
         return find_group(f"s{sandbox}", controller) / leaf
 
     def stop(self) -> None:
-        """End the warden and everything in it."""
+        """End the warden and everything in it. May be called twice."""
+        if self._loop.is_closed():
+            return
+        for executor in self.leased:
+            executor.close()
+        for micro in self.micros:
+            micro.close()
         if self.process.is_alive():
             os.kill(self.process.pid or 0, signal.SIGTERM)
-            for each in self._hosts:
-                each.close()
-            self.process.join(20)
-        for each in self._hosts:
+        for each in (*self._hosts, self._server):
             each.close()
-        self._server.close()
-        self._loop.call_soon_threadsafe(self.client.close)
+        self.process.join(20)
+        for client in self._clients:
+            self._loop.call_soon_threadsafe(client.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -233,6 +243,7 @@ class Micro:
     def lease(self) -> Executor:
         """Take an executor and wait for its first frame."""
         executor = Executor(self, self.lab.run(self.lab.client.lease(self.sandbox)))
+        self.lab.leased.append(executor)
         executor.first = executor.read_frame()
         return executor
 
@@ -251,6 +262,11 @@ class Micro:
     def stop(self) -> None:
         """End it."""
         self.lab.run(self.lab.client.stop(self.sandbox))
+
+    def close(self) -> None:
+        """Let the descriptors go. May be called twice."""
+        wire.close([self._log, self._report])
+        self._log = self._report = -1
 
     def log(self) -> str:
         """Give what the import printed."""
@@ -368,6 +384,10 @@ class Executor:
         number = os.readlink(f"/proc/self/fd/{self.lease.freezer}").split("/")[-2]
         return self.micro.lab.group(self.micro.sandbox, number, controller)
 
+    def pids(self) -> list[int]:
+        """Give its processes (the template may wait in its group for a moment after the fork)."""
+        return [each for each in pids_in(self.group()) if each != self.micro.template_pid()]
+
     def stdout(self) -> str:
         """Give what it printed so far."""
         return _drain(self.lease.stdout)
@@ -378,21 +398,10 @@ class Executor:
 
     def close(self) -> None:
         """Let the descriptors go. May be called twice."""
-        self.lease.channel.close()
-        for each in (self.lease.stdout, self.lease.stderr, self.lease.freezer):
-            with contextlib.suppress(OSError):
-                os.close(each)
-        self.lease = Lease(
-            **{
-                **{
-                    f: getattr(self.lease, f)
-                    for f in ("executor", "sandbox", "spare", "channel", "freeze", "thaw")
-                },
-                "stdout": -1,
-                "stderr": -1,
-                "freezer": -1,
-            }
-        )
+        if self.lease.freezer >= 0:
+            self.lease.channel.close()
+            wire.close([self.lease.stdout, self.lease.stderr, self.lease.freezer])
+            self.lease = replace(self.lease, stdout=-1, stderr=-1, freezer=-1)
 
 
 def be_warden(settings: WardenSettings, argv: list[str]) -> None:

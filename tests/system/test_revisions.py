@@ -196,6 +196,30 @@ def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orph
     assert _mounts() == mounts
 
 
+def test_after_kill_9_of_the_host_process_it_serves_within_2_s_and_templates_stay(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data")
+    project = host.new_project("killed")["id"]
+    micro = host.new_micro(project, "killed")
+    micro.must_deploy(numbered(7))
+    for _ in range(2):  # the second host takes over what the first one left, too
+        assert micro.call().text == "7"
+        host.kill_host_process()
+        begun = time.monotonic()
+        answer = wait_until(lambda: _try(micro.call), "an answer after the kill", timeout_s=5)
+        assert answer.text == "7"
+        assert time.monotonic() - begun < 2.0
+        event = wait_until(micro.events, "the event")[0]
+        assert event["start"] != "cold"
+    assert host.stop() == 0, host.tail()
+
+
+def _try(act: Callable[[], httpx.Response]) -> httpx.Response | None:
+    try:
+        return act()
+    except httpx.HTTPError:
+        return None
+
+
 def _ignore(act: Callable[[], object]) -> None:
     with contextlib.suppress(httpx.HTTPError):
         act()

@@ -1,0 +1,133 @@
+"""LIM-01, 02, 11: an execution ends when it is told to, with all it started, and uses nothing while it is idle."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from escape_lab import Executor, Lab, Micro, is_alive, until
+
+pytestmark = pytest.mark.root
+
+KILL_S = 0.05
+
+STUBBORN = """
+import ctypes, os, signal, sys, threading, time
+
+def attack(argument):
+    return globals()[argument]()
+
+def sleep():
+    time.sleep(60)
+
+def spin():
+    while True:
+        pass
+
+def spin_in_c():
+    ctypes.CDLL(None).usleep.argtypes = None
+    sum(range(10 ** 11))
+
+def block_signals():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    while True:
+        pass
+
+def stop_itself():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def daemons():
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork() == 0:
+                while True:
+                    time.sleep(0.01)
+            os._exit(0)
+    return os.getpid()
+
+def tick():
+    def work():
+        while True:
+            pass
+    threading.Thread(target=work, daemon=True).start()
+    return True
+"""
+
+
+@pytest.fixture(scope="module")
+def stubborn(lab: Lab) -> Micro:
+    """Start the Micro that does not want to end."""
+    return lab.start(STUBBORN)
+
+
+def busy(micro: Micro, attack: str) -> tuple[Executor, list[int]]:
+    executor = micro.lease()
+    executor.send_request("/" + attack)
+    until(lambda: cpu_s(executor) > 0, "the attack's start")
+    return executor, executor.pids()
+
+
+def cpu_s(executor: Executor) -> float:
+    return int((executor.group("cpuacct") / "cpuacct.usage").read_text()) / 1e9
+
+
+@pytest.mark.parametrize("attack", ["sleep", "spin", "spin_in_c", "block_signals", "stop_itself", "daemons"])
+def test_a_kill_ends_everything_at_once(stubborn: Micro, attack: str) -> None:
+    took_s = []
+    for _ in range(5):
+        executor, pids = busy(stubborn, attack)
+        started = time.monotonic()
+        assert executor.kill().cause == "killed"
+        took_s.append(time.monotonic() - started)
+        assert not any(map(is_alive, pids)), "the kill was answered before all had ended"
+    assert statistics.median(took_s) <= KILL_S, took_s
+
+
+def test_daemons_die_with_their_execution_and_live_as_long_as_it(stubborn: Micro) -> None:
+    executor = stubborn.lease()
+    executor.attack("daemons")
+    group = executor.group()
+    until(lambda: len(executor.pids()) == 6, "five daemons beside the executor")
+    pids = executor.pids()
+    assert all(map(is_alive, pids)), "the harness sees living daemons"
+    executor.kill()
+    assert not any(map(is_alive, pids))
+    until(lambda: not Path(group).exists(), "removal of the group")
+
+
+def test_an_executor_that_ends_takes_its_daemons_along(stubborn: Micro) -> None:
+    executor = stubborn.lease()
+    executor.attack("daemons")
+    until(lambda: len(executor.pids()) == 6, "five daemons beside the executor")
+    pids = executor.pids()
+    executor.lease.channel.shutdown(2)
+    evidence = executor.wait_for_end()
+    assert evidence.cause == "exited"
+    until(lambda: not any(map(is_alive, pids)), "the daemons' end")
+    executor.close()
+
+
+def test_a_frozen_executor_uses_no_processor_and_a_thawed_one_does(stubborn: Micro) -> None:
+    executor = stubborn.lease()
+    assert executor.attack("tick")
+    thawed = used_s(executor, 0.3)
+    executor.freeze()
+    until(lambda: "frozen 1" in (executor.group() / "cgroup.events").read_text(), "the freeze")
+    frozen = used_s(executor, 0.3)
+    executor.thaw()
+    assert used_s(executor, 0.3) > 0.02
+    assert thawed > 0.02, "the harness sees a busy thread"
+    assert frozen < 0.003
+    executor.kill()
+
+
+def used_s(executor: Executor, during_s: float) -> float:
+    before, deadline = cpu_s(executor), time.monotonic() + during_s
+    until(lambda: time.monotonic() > deadline, "time")
+    return cpu_s(executor) - before
