@@ -77,6 +77,7 @@ class Installer(Protocol):
         runtime: str,
         packages_as_of: date | None,
         builds_allowed: bool,
+        scope: str,
         requirements: bytes,
         log: Callable[[str], None],
     ) -> tuple[str, int]:
@@ -312,6 +313,7 @@ class Deployer(Generic[S]):
                 runtime=micro.runtime,
                 packages_as_of=micro.packages_as_of,
                 builds_allowed=project.builds_allowed,
+                scope=project.id,
                 requirements=requirements,
                 log=told.add,
             )

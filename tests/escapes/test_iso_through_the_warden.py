@@ -173,6 +173,7 @@ def install(lab: Lab, requirements: bytes, **wanted: Any) -> tuple[str, str]:
             runtime="python3.11",
             packages_as_of=None,
             builds_allowed=False,
+            scope="projectone",
             requirements=requirements,
             log=lines.append,
             **wanted,

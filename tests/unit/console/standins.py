@@ -99,6 +99,7 @@ class InstallerStandIn:
     """Give a dependency set for every requirements file but those that name `nothing`."""
 
     calls: list[tuple[str, date | None, bool, bytes]] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
     sweeps: list[set[str]] = field(default_factory=list)
 
     async def install(
@@ -108,10 +109,12 @@ class InstallerStandIn:
         runtime: str,
         packages_as_of: date | None,
         builds_allowed: bool,
+        scope: str,
         requirements: bytes,
         log: Callable[[str], None],
     ) -> tuple[str, int]:
         """Note the call."""
+        self.scopes.append(scope)
         self.calls.append((runtime, packages_as_of, builds_allowed, requirements))
         log("Resolved 1 package")
         if b"nothing" in requirements:

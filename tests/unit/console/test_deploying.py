@@ -147,6 +147,7 @@ async def test_requirements_reach_the_installer_as_plain_text(
     runtime, as_of, builds_allowed, requirements = host.installer.calls[0]
     assert (runtime, str(as_of), builds_allowed) == ("python3.13", "2024-01-01", False)
     assert requirements.decode().split("\n")[-2:] == ["flask==2.0", ""]
+    assert host.installer.scopes == [(await client.get(MICRO)).json()["project"]]
     assert answer.json()["dependencies"]
 
 
