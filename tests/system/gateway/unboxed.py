@@ -23,6 +23,7 @@ from sandbox.client import Evidence, Lease, SandboxInfo, TemplateState, WardenEr
 
 BOOT = Path(__file__).parents[3] / "runtimes" / "python" / "boot.py"
 FREEZE, THAW = b"1", b"0"
+EXITED = Evidence("exited", None, 12_345_678, 0.1)
 
 
 @dataclass
@@ -136,15 +137,20 @@ class UnboxedWarden:
             verb = await self._receive(box)
             if verb != b"S0":
                 raise WardenError("the template could not fork")
-            (pid,) = set(_children(box.process.pid)) - before
+            born = set(_children(box.process.pid)) - before
         self._count += 1
         executor = f"x{self._count:08d}"
-        box.executors[executor] = pid
-        self._watch(box, executor, pid)
         channel.setblocking(False)
-        return Lease(
-            executor, sandbox, False, channel, out_reader, err_reader, self._freezer(pid), FREEZE, THAW
-        )
+        watched = _pidfd_of(born)
+        if watched is None:  # it ended before anybody could look
+            self.evidence[executor] = self.verdict or EXITED
+            freezer = os.open(os.devnull, os.O_WRONLY)
+        else:
+            (pid,) = born
+            box.executors[executor] = pid
+            self._watch(box, executor, watched)
+            freezer = self._freezer(pid)
+        return Lease(executor, sandbox, False, channel, out_reader, err_reader, freezer, FREEZE, THAW)
 
     async def kill(self, executor: str) -> Evidence:
         """End an executor."""
@@ -214,15 +220,14 @@ class UnboxedWarden:
         except OSError:
             return b""
 
-    def _watch(self, box: Box, executor: str, pid: int) -> None:
+    def _watch(self, box: Box, executor: str, watched: int) -> None:
         loop = asyncio.get_running_loop()
-        watched = os.pidfd_open(pid)
 
         def ended() -> None:
             loop.remove_reader(watched)
             os.close(watched)
             if box.executors.pop(executor, None) is not None:
-                self.evidence[executor] = self.verdict or Evidence("exited", None, 12_345_678, 0.1)
+                self.evidence[executor] = self.verdict or EXITED
                 self.on_exited(executor, box.sandbox, self.evidence[executor])
 
         loop.add_reader(watched, ended)
@@ -247,6 +252,14 @@ class UnboxedWarden:
 
 def _real_python() -> str:
     return os.path.realpath(sys.executable)
+
+
+def _pidfd_of(born: set[int]) -> int | None:
+    assert len(born) <= 1, "one lease forks one executor"
+    with contextlib.suppress(ProcessLookupError):
+        for pid in born:
+            return os.pidfd_open(pid)
+    return None
 
 
 def _children(pid: int) -> list[int]:
