@@ -404,6 +404,8 @@ class Pools:
                 micro, revision, environment = await self._load_from(fleet.micro.id)
                 fleet.micro = micro
                 template = self._find_adoptable(fleet, micro, revision, environment)
+                for work in fleet.queue if template is not None else ():
+                    work.start_kind = "asleep"
                 if template is None and fleet.live is None:
                     started = await self._starter.start(micro, revision, environment)
                     template = self._adopt(fleet, started, revision.id)

@@ -358,6 +358,7 @@ class TestDeaths:
         host.run(forget())
         assert host.get(micro, "/x").status == 200
         assert host.warden.boots == boots
+        assert host.executions[-1].start == "asleep"
         assert host.get(other, "/x").status == 200
         assert host.warden.boots == boots + 1
 
