@@ -229,9 +229,17 @@ class Pools:
             await template.empty.wait()
 
     def update(self, micro: Micro) -> None:
-        """Take changed settings: deadlines at once, memory from the next start on."""
-        if micro.id in self._fleets:
-            self._fleets[micro.id].micro = micro
+        """Take changed settings: deadlines at once; with another memory limit the next execution starts a new sandbox."""
+        fleet = self._fleets.get(micro.id)
+        if fleet is None:
+            return
+        before, fleet.micro = fleet.micro, micro
+        template = fleet.live
+        if template is not None and before.memory_mb != micro.memory_mb:
+            fleet.live = None
+            self._drain(template)
+            if fleet.queue:
+                self._grow(fleet, self.now())
 
     def state(self, micro_id: str) -> Literal["cold", "asleep", "awake"]:
         """Tell whether a Micro has nothing, a sleeping template, or something that runs."""

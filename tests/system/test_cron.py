@@ -72,7 +72,6 @@ def _ticks(micro: Micro) -> list[dict[str, object]]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.timeout(200)
 def test_a_cron_fires_within_a_second_of_its_minute_and_is_recorded(host: Host, project: str) -> None:
     """Two Micros at once, one whose handler fails: it waits for two real minutes."""
     good = host.new_micro(project, "cron-good")

@@ -293,6 +293,24 @@ class TestSwitching:
         host.call(host.pools.update, changed)
         assert host.get(micro, "/sleep").header("x-microhost-cause") == "timeout"
 
+    def test_a_changed_memory_limit_starts_a_new_sandbox_and_fails_nobody(self, host: Host) -> None:
+        micro = host.micro(ECHO)
+        name = f"{micro.path}.localhost"
+        with host.connect() as client:
+            client.send(f"GET /sleep?0.4 HTTP/1.1\r\nHost: {name}\r\n\r\n")
+            host.wait_running("/sleep?0.4")
+            changed = replace(micro, memory_mb=256)
+            host.revisions[micro.id] = (changed, *host.revisions[micro.id][1:])
+            host.call(host.directory.put, changed, [])
+            boots = host.warden.boots
+            host.call(host.pools.update, changed)
+            assert host.get(changed, "/x").status == 200
+            assert host.warden.boots == boots + 1
+            assert client.answer().body == b"slept"
+        wait_until(
+            lambda: sum(b.micro == micro.id for b in host.warden.boxes.values()) == 1, "the old one to stop"
+        )
+
 
 class TestDeaths:
     def test_an_idle_executor_may_die(self, host: Host) -> None:
