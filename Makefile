@@ -15,6 +15,8 @@ help:  ## this list
 
 setup: packages .venv/.made  ## everything that is needed: Debian packages (when root), virtual environment
 
+bench: DEBIAN_PACKAGES += wrk
+
 packages:
 	@missing=$$(for each in $(DEBIAN_PACKAGES); do dpkg -s $$each >/dev/null 2>&1 || echo $$each; done); \
 	if [ -n "$$missing" ]; then \

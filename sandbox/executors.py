@@ -53,7 +53,7 @@ class Slot:
         os.write(self.freezer.descriptor, self.freezer.thaw)
 
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Let go of the descriptors. Call it once: their numbers may be somebody else's a moment later."""
         self.bell.close()
         wire.close([self.freezer.descriptor, self.tmp])
 

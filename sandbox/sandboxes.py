@@ -252,7 +252,7 @@ class Sandbox:
             raise SandboxError(f"Sandbox '{self.id}' is {self.state}; only a booted one takes a revision.")
         self.state, self.revision, self.mode = "importing", revision, mode
         try:
-            self._template_tmp = await self._means.mounter.attach(self._namespace, code)
+            self._template_tmp = self._keep(await self._means.mounter.attach(self._namespace, code))
             # asked first: the answer may come before this task runs again
             answer = self._expect()
             self._tell(b"A" + json.dumps({"mode": mode}).encode(), descriptors)
@@ -391,10 +391,11 @@ class Sandbox:
         await self._leave(executor)
 
     async def _fork(self) -> Executor:
-        slot, self._loaded = self._loaded, None
+        slot = self._loaded
         assert slot is not None
         if slot.group.processes() != [self._template]:
             raise GuestError("the template started another process")
+        self._loaded = None
         executor = Executor(
             secrets.token_hex(8),
             self.id,
@@ -494,23 +495,38 @@ class Sandbox:
         group.limit(
             memory_bytes=memory.hard_limit_bytes(order.memory_bytes, order.tmp_bytes), tasks=order.tasks
         )
-        tmp = await self._means.mounter.make_slot(
-            self._namespace, number, uid=self.uid, tmp_bytes=order.tmp_bytes, overlay=self._overlay
+        tmp = self._keep(
+            await self._means.mounter.make_slot(
+                self._namespace, number, uid=self.uid, tmp_bytes=order.tmp_bytes, overlay=self._overlay
+            )
         )
         bell = Doorbell(
             group, limit_bytes=order.memory_bytes, tmp=tmp, on_exceeded=lambda: self._on_memory(number)
         )
-        slot = Slot(number, group, group.open_freezer(), tmp, bell)
-        bell.open()
-        return slot
+        try:
+            bell.open()
+            return Slot(number, group, group.open_freezer(), tmp, bell)
+        except OSError:
+            bell.close()
+            wire.close([tmp])
+            raise
+
+    def _keep(self, descriptor: int) -> int:
+        """Give a descriptor that was waited for; close it when the sandbox has ended meanwhile.
+
+        Raises: GuestError in that case.
+        """
+        if self.state in ("ending", "gone"):
+            wire.close([descriptor])
+            raise GuestError("the sandbox was ended")
+        return descriptor
 
     async def _load(self, slot: Slot) -> None:
         """Let the template wait where its next executor will live."""
+        self._loaded = slot  # from here on `_close` lets go of it, whatever happens
         await self._move_template(slot.group)
         if slot.group.processes() != [self._template]:
-            slot.close()
             raise GuestError("the template died or was not alone")
-        self._loaded = slot
 
     async def _move_template(self, group: Group) -> None:
         await self._means.mounter.join(group.join_files(), self._template)
@@ -537,7 +553,8 @@ class Sandbox:
     # --- ends
 
     def _on_executor_end(self, executor: Executor) -> None:
-        self.executors.pop(executor.id, None)
+        if self.executors.pop(executor.id, None) is None:
+            return  # the end of the sandbox overtook it and settled it, slot and all
         assert executor.evidence is not None
         self._means.remember(executor.id, executor.evidence)
         self._tell_holder(executor)

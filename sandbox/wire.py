@@ -7,7 +7,7 @@ descriptor, so that no side ever waits for the rest of a record.
 from __future__ import annotations
 
 import array
-import contextlib
+import errno
 import json
 import os
 import socket
@@ -88,10 +88,20 @@ def receive(end: socket.socket) -> tuple[Record, list[int]] | None:
 
 
 def close(descriptors: Iterable[int]) -> None:
-    """Close every descriptor, whatever becomes of each."""
+    """Close every descriptor, whatever becomes of each.
+
+    Raises: OSError (EBADF), after all others are closed, when one was not open: whoever closes twice
+        closes, another time, what belongs to somebody else.
+    """
+    closed_twice: OSError | None = None
     for descriptor in descriptors:
-        with contextlib.suppress(OSError):
+        try:
             os.close(descriptor)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                closed_twice = error
+    if closed_twice is not None:
+        raise closed_twice
 
 
 def _send(end: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:

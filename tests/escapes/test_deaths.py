@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from escape_lab import (
+    Executor,
     Lab,
+    Micro,
     children_of,
     find_groups,
     is_alive,
@@ -99,6 +102,38 @@ def test_a_stopped_warden_leaves_no_process_and_no_group(new_lab: NewLab) -> Non
     lab.stop()
     until(lambda: not pids_of_uids(BASE), "no process of our user ids", within_s=2)
     assert groups_left(lab) == []
+
+
+def test_executors_and_their_sandbox_may_end_in_the_same_moment(
+    new_lab: NewLab, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A descriptor that is closed twice is, the second time, another sandbox's: it was its control socket once."""
+    lab = new_lab()
+    witness = lab.start("def attack(argument): return 1")
+    witness.attack()
+    descriptors = Path(f"/proc/{lab.process.pid}/fd")
+    until(lambda: witness.spare_pids(), "a spare of the witness")
+    before = None
+    for _ in range(6):
+        micro = lab.start("def attack(argument): return 1")
+        executors = [micro.lease() for _ in range(6)]
+
+        async def end_all(micro: Micro = micro, executors: list[Executor] = executors) -> None:
+            ends = [lab.client.kill(each.id) for each in executors]
+            await asyncio.gather(*ends[:3], lab.client.stop(micro.sandbox), *ends[3:])
+
+        lab.run(end_all())
+        for each in executors:
+            each.close()
+        assert witness.attack() == 1
+        until(lambda: witness.spare_pids(), "a spare of the witness")
+        before = before or len(list(descriptors.iterdir()))
+    until(
+        lambda: len(list(descriptors.iterdir())) == before, f"{before} open files, as after the first round"
+    )
+    lab.stop()
+    assert lab.process.exitcode == 0
+    assert "Bad file descriptor" not in capfd.readouterr().err
 
 
 def test_kill_9_of_the_host_costs_the_executions_in_flight_and_nothing_else(new_lab: NewLab) -> None:
