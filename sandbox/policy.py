@@ -21,7 +21,8 @@ UID_INSIDE = 1000
 HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
-BOOT = "/runtime/boot.py"
+RUNTIME = "/runtime"
+BOOT = f"{RUNTIME}/boot.py"
 TMP = "/tmp"  # noqa: S108  # the sandbox's own
 
 # Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on
@@ -87,7 +88,7 @@ class RunPolicy:
 
     interpreter: str  # the real executable; it appears at its own path
     prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
-    runtime: str  # shown at /runtime
+    runtime: str  # shown at RUNTIME
     etc: str  # a generated directory (`etc.py`), shown at /etc
     dependencies: str | None = None  # shown at /dependencies; else that is an empty directory
     seccomp_fd: int | None = None  # None only in a known-bad twin
@@ -140,7 +141,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
         # Before what may lie below it.
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
-        *("--ro-bind", policy.runtime, "/runtime"),
+        *("--ro-bind", policy.runtime, RUNTIME),
         *(
             ("--ro-bind", policy.dependencies, "/dependencies")
             if policy.dependencies
