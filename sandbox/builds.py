@@ -49,6 +49,7 @@ class Builds:
         environment: Mapping[str, str],
         uid_base: int,
         deta_version: str,
+        bytes_max: int,
     ) -> None:
         self._premises = premises
         self._tree: Tree = premises.tree
@@ -56,6 +57,7 @@ class Builds:
         self._uid_base = uid_base
         self._environment = environment
         self._deta_version = deta_version
+        self._bytes_max = bytes_max
         self._turns = asyncio.Semaphore(INSTALLS_AT_ONCE)
 
     async def install(
@@ -87,6 +89,7 @@ class Builds:
                 uid=self._uid,
                 namespace=self._premises.namespace,
                 environment=self._environment,
+                bytes_max=self._bytes_max,
             )
 
             def work() -> Result:

@@ -41,6 +41,7 @@ from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
 from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
 from sandbox.slots import Mounter
+from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 
 UIDS = 9_998  # of the range of 10,000: the first is the host's, the last the installer's
@@ -72,6 +73,7 @@ class WardenSettings:
     memory_bytes: int = 4096 * 1024 * 1024
     tmp_bytes: int = 4096 * 1024 * 1024
     tasks: int = 1024
+    dependencies_bytes: int = BYTES_MAX
     import_s: float = 30.0
     accepted: frozenset[str] = frozenset()
     host_environment: Mapping[str, str] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class Warden:
             environment=settings.environment,
             uid_base=settings.uid_base,
             deta_version=_digest(settings.runtime / "packages" / "deta"),
+            bytes_max=settings.dependencies_bytes,
         )
         self._operations: dict[str, Callable[[Host, Record, list[int]], Awaitable[Record]]] = {
             "boot": self._boot,
