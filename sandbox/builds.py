@@ -20,7 +20,6 @@ from typing import Any
 from sandbox import doctor, install, launch
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import empty
-from sandbox.guest import COMPILE_S, compile_guest
 from sandbox.interpreters import Interpreter
 from sandbox.premises import Premises
 from sandbox.store import InstallError
@@ -123,16 +122,6 @@ class Builds:
             return {}
 
         return await self._run(None, work, name="warden-sweep", deadline_s=SWEEP_S)
-
-    async def compile_guest(self) -> None:
-        """Give the guest's files bytecode for every interpreter; sandboxes that boot before it is there start slower."""
-        premises = self._premises
-
-        def work() -> Result:
-            compile_guest(premises.guest, premises.interpreters)
-            return {}
-
-        await self._run(None, work, name="warden-compiler", deadline_s=COMPILE_S * len(premises.interpreters))
 
     async def _run(
         self, group: Group | None, work: Callable[[], Result], *, name: str, deadline_s: float

@@ -21,8 +21,7 @@ UID_INSIDE = 1000
 HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
-RUNTIME = "/runtime"
-BOOT = f"{RUNTIME}/boot.py"
+BOOT = "/runtime/boot.py"
 TMP = "/tmp"  # noqa: S108  # the sandbox's own
 
 # Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on
@@ -88,7 +87,7 @@ class RunPolicy:
 
     interpreter: str  # the real executable; it appears at its own path
     prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
-    runtime: str  # shown at RUNTIME
+    runtime: str  # shown at /runtime
     etc: str  # a generated directory (`etc.py`), shown at /etc
     dependencies: str | None = None  # shown at /dependencies; else that is an empty directory
     seccomp_fd: int | None = None  # None only in a known-bad twin
@@ -141,7 +140,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
         # Before what may lie below it.
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
-        *("--ro-bind", policy.runtime, RUNTIME),
+        *("--ro-bind", policy.runtime, "/runtime"),
         *(
             ("--ro-bind", policy.dependencies, "/dependencies")
             if policy.dependencies

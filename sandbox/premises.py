@@ -21,7 +21,6 @@ from pathlib import Path
 from sandbox import cgroups, install, interpreters, policy, visible
 from sandbox.bwrap import find_bwrap
 from sandbox.etc import write_etc
-from sandbox.guest import keep_guest
 from sandbox.interpreters import Interpreter
 
 OWN_DIRECTORIES = ("envs", "cache", "run")
@@ -43,7 +42,6 @@ class Premises:
     tree: cgroups.Tree
     namespace: int
     etc: str
-    guest: Path
     bwrap: str
     interpreters: list[Interpreter]
     proc_entries: frozenset[str]
@@ -72,14 +70,13 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
     envs = _open_own(directory, "envs")
     etc = data / "run" / "etc"
     write_etc(etc)
-    guest = keep_guest(runtime, data / "run")
     found = interpreters.find()
     if not found:
         raise PremisesError(
             "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
         )
     shown: list[str | Path] = [
-        guest,
+        runtime,
         etc,
         *install.sources(data, os.environ),
         bwrap,
@@ -93,7 +90,6 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
         tree=tree,
         namespace=visible.open_namespace(shown),
         etc=str(etc),
-        guest=guest,
         bwrap=bwrap,
         interpreters=found,
         proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),

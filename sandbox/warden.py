@@ -130,7 +130,7 @@ class Warden:
             mounter=self._mounter,
             enter_namespace=premises.enter_namespace,
             bwrap=premises.bwrap,
-            runtime=str(premises.guest),
+            runtime=str(settings.runtime),
             etc=premises.etc,
             proc_entries=premises.proc_entries,
             guards=settings.guards,
@@ -164,7 +164,6 @@ class Warden:
         """Start, serve, stop."""
         self._mounter.start()
         self._set_up_groups()
-        self._spawn(self._builds.compile_guest())
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._on_stop_signal)
