@@ -1,4 +1,5 @@
-"""Do the long privileged jobs beside the warden's loop: installing dependencies, sweeping them, the doctor.
+"""Do the long privileged jobs beside the warden's loop: installing dependencies, sweeping them, compiling the
+runtime, the doctor.
 
 Each job is a forked child in a control group of its own; its result is one JSON document on a pipe. A job that
 takes too long is killed with all it started.
@@ -17,16 +18,19 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from sandbox import doctor, install, launch
+from sandbox import doctor, install, launch, policy
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import empty
 from sandbox.interpreters import Interpreter
 from sandbox.premises import Premises
+from sandbox.runtime import compile_copy
 from sandbox.store import InstallError
 
 INSTALLS_AT_ONCE = 2
 INSTALL_S = 150.0
 DOCTOR_S = 60.0
+COMPILE_S = 300.0
+COMPILE_NICENESS = 10
 SWEEP_S = 120.0
 SWEEP_AGE_S = 600.0
 BUILD_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
@@ -113,6 +117,15 @@ class Builds:
             }
 
         return await self._run(None, work, name="warden-doctor", deadline_s=DOCTOR_S)
+
+    async def compile_runtime(self) -> Result:
+        """Compile the runtime's copy for every interpreter; gives {"failed": [names]}."""
+
+        def work() -> Result:
+            premises = self._premises
+            return {"failed": compile_copy(premises.runtime, premises.interpreters, shown_at=policy.RUNTIME)}
+
+        return await self._run(None, work, name="warden-compile", deadline_s=COMPILE_S)
 
     async def sweep(self, kept: Collection[str]) -> Result:
         """Delete every dependency set but `kept` and those that are new."""

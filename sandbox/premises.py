@@ -22,6 +22,7 @@ from sandbox import cgroups, install, interpreters, policy, visible
 from sandbox.bwrap import find_bwrap
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
+from sandbox.runtime import keep_copy
 
 OWN_DIRECTORIES = ("envs", "cache", "run")
 CLEAR_S = 10.0
@@ -42,6 +43,7 @@ class Premises:
     tree: cgroups.Tree
     namespace: int
     etc: str
+    runtime: Path
     bwrap: str
     interpreters: list[Interpreter]
     proc_entries: frozenset[str]
@@ -70,13 +72,14 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
     envs = _open_own(directory, "envs")
     etc = data / "run" / "etc"
     write_etc(etc)
+    copy = keep_copy(runtime, data / "run")
     found = interpreters.find()
     if not found:
         raise PremisesError(
             "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
         )
     shown: list[str | Path] = [
-        runtime,
+        copy,
         etc,
         *install.sources(data, os.environ),
         bwrap,
@@ -90,6 +93,7 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
         tree=tree,
         namespace=visible.open_namespace(shown),
         etc=str(etc),
+        runtime=copy,
         bwrap=bwrap,
         interpreters=found,
         proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),

@@ -130,7 +130,7 @@ class Warden:
             mounter=self._mounter,
             enter_namespace=premises.enter_namespace,
             bwrap=premises.bwrap,
-            runtime=str(settings.runtime),
+            runtime=str(premises.runtime),
             etc=premises.etc,
             proc_entries=premises.proc_entries,
             guards=settings.guards,
@@ -171,6 +171,7 @@ class Warden:
         try:
             if await self._check_guards():
                 self._start_host()
+                self._spawn(self._compile_runtime())
                 await self._stopping.wait()
                 await self._drain()
         finally:
@@ -204,6 +205,12 @@ class Warden:
             _log(f"refusing to serve; to accept the weaker level set MICROHOST_INSECURE_SANDBOX={names}")
             self._exit_code = 1
         return not refused
+
+    async def _compile_runtime(self) -> None:
+        """Compile what every sandbox imports first; those that start before it is done do without."""
+        result = await self._builds.compile_runtime()
+        if result.get("failed") or "error" in result:
+            _log(f"the runtime could not be compiled: {result}")
 
     def _on_stop_signal(self) -> None:
         if self._stopping.is_set():
