@@ -65,10 +65,10 @@ class BaseFile:
         """
         self._file = file
         self._now = now
-        _create(file)
-        self._reader = _open_reader(file)
+        create_file(file)
+        self._reader = open_reader(file)
         self._numbers: dict[str, int] = {}
-        self._committer = Committer(lambda: _open_writer(file), name=file.stem)
+        self._committer = Committer(lambda: open_writer(file), name=file.stem)
         self._readers: list[Connection] = []
         self._readers_lock = threading.Lock()
         self._closed = False
@@ -96,7 +96,7 @@ class BaseFile:
         """Store items, replacing those with equal keys: all of them or none."""
 
         def work(sql: Connection) -> None:
-            _write(sql, self._make_number(sql, base), items)
+            write_items(sql, self._make_number(sql, base), items)
 
         await self._commit(work, sum(item.size_bytes for item in items))
 
@@ -107,7 +107,7 @@ class BaseFile:
             number = self._make_number(sql, base)
             if sql.execute(GET, (number, item.key, self._now())).fetchone() is not None:
                 raise ConflictError("Key already exists")
-            _write(sql, number, [item])
+            write_items(sql, number, [item])
 
         await self._commit(work, item.size_bytes)
 
@@ -122,7 +122,7 @@ class BaseFile:
             found = sql.execute(GET, (number, key, self._now())).fetchone()
             if number is None or found is None:
                 raise NotFoundError("Key not found")
-            _write(sql, number, [change(found[0])])
+            write_items(sql, number, [change(found[0])])
 
         await self._commit(work, len(key))
 
@@ -132,7 +132,7 @@ class BaseFile:
         def work(sql: Connection) -> None:
             number = self._find_number(sql, base)
             if number is not None:
-                _delete(sql, [(number, key)])
+                delete_items(sql, [(number, key)])
 
         await self._commit(work, len(key))
 
@@ -152,7 +152,7 @@ class BaseFile:
                 "SELECT base, key FROM items WHERE expires IS NOT NULL AND expires <= ? LIMIT ?",
                 (self._now(), SWEEP_ITEMS),
             ).fetchall()
-            _delete(sql, rows)
+            delete_items(sql, rows)
             return len(rows)
 
         query = "SELECT 1 FROM items WHERE expires IS NOT NULL AND expires <= ? LIMIT 1"
@@ -240,7 +240,7 @@ class BaseFile:
                 raise HostError("a query came after its file was closed")
             if self._readers:
                 return self._readers.pop()
-        return _open_reader(self._file)
+        return open_reader(self._file)
 
     def _give_reader(self, sql: Connection) -> None:
         with self._readers_lock:
@@ -250,19 +250,22 @@ class BaseFile:
         sql.close()
 
 
-def _create(file: Path) -> None:
+def create_file(file: Path) -> None:
+    """Make the file, or bring its schema forward. Raises: HostError when it cannot be trusted."""
     sql = connect(file)
     migrate(sql, BASES, file)
     sql.close()
 
 
-def _open_writer(file: Path) -> Connection:
+def open_writer(file: Path) -> Connection:
+    """Open the one connection that writes."""
     sql = connect(file)
     sql.pragma("journal_size_limit", LOG_BYTES_KEPT)
     return sql
 
 
-def _open_reader(file: Path) -> Connection:
+def open_reader(file: Path) -> Connection:
+    """Open a connection that reads, with the functions that conditions call."""
     sql = connect(file)
     sql.pragma("query_only", True)
     sql.create_scalar_function("is_same", lambda *texts: is_same_text(*texts), 2, deterministic=True)
@@ -270,7 +273,8 @@ def _open_reader(file: Path) -> Connection:
     return sql
 
 
-def _write(sql: Connection, number: int, items: Sequence[StoredItem]) -> None:
+def write_items(sql: Connection, number: int, items: Sequence[StoredItem]) -> None:
+    """Store items and keep the indexes of their Base. The caller holds a transaction open."""
     indexes = base_indexes.read_maintained(sql, number)
     if indexes:
         for item in items:
@@ -285,7 +289,8 @@ def _write(sql: Connection, number: int, items: Sequence[StoredItem]) -> None:
             base_indexes.note_item(sql, indexes, item.key, item.body)
 
 
-def _delete(sql: Connection, items: Iterable[tuple[int, bytes]]) -> None:
+def delete_items(sql: Connection, items: Iterable[tuple[int, bytes]]) -> None:
+    """Delete items, named by Base and key, and their entries in indexes."""
     for number, key in items:
         base_indexes.forget_item(sql, number, key)
         sql.execute("DELETE FROM items WHERE base = ? AND key = ?", (number, key))
