@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from microhost.errors import ClientError
+from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
 
@@ -31,6 +32,9 @@ class Settings:
         metadata={"help": "memory that sleeping Micros may hold before the least used is evicted"},
     )
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
+    drive_quota_mb: int = field(
+        default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
     )
