@@ -23,6 +23,7 @@ import uvloop
 from microhost import settings as settings_module
 from microhost.console.app import create_app
 from microhost.console.services import Services
+from microhost.gateway.products import App, Products
 from microhost.gateway.protocol import make_protocol
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
@@ -108,11 +109,17 @@ class Host:
             doctor=self.warden.doctor,
             clock=utc_now,
         )
+        # name the applications of Base and Drive here: {"base": create_base(...), "drive": create_drive(...)}
+        products: dict[str, App] = {}
+        self.front = Products(
+            products, console=create_app(self.services), keys=self.directory, domain=settings.domain
+        )
         self.server = Server(
             uvicorn.Config(
-                create_app(self.services),
+                self.front,
                 http=make_protocol(self.directory, self.pools, settings),
                 ws="none",
+                proxy_headers=False,  # the gateway reads them, from upstreams that are trusted
                 lifespan="off",
                 log_config=None,
                 access_log=False,
