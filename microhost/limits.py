@@ -85,3 +85,9 @@ API_BODY_BYTES = 1_000_000
 EVENTS_PER_PAGE = 100
 EVENTS_PER_PAGE_MAX = 1000
 WRONG_TOKENS_PER_MINUTE = 20
+
+# Ours: connections from inside Micros to Base and Drive
+INSIDE_CONNECTIONS = 256
+INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
+INSIDE_HANDSHAKE_S = 5.0
+INSIDE_CLOSE_S = 2.0

@@ -19,11 +19,15 @@ from dataclasses import replace
 import structlog
 import uvicorn
 import uvloop
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from microhost import settings as settings_module
 from microhost.console.app import create_app
 from microhost.console.services import Services
-from microhost.gateway.protocol import make_protocol
+from microhost.gateway.inside import Inside
+from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -68,6 +72,7 @@ class Host:
             on_exited=lambda *exited: self.pools.on_exited(*exited),
             on_template=lambda state: self.pools.on_template(state),
             on_drain=lambda: self.begin_drain(),
+            on_gone=lambda sandbox: self.inside.close(sandbox),
         )
         self.executions = Executions(stores.events)
         self.pools = Pools(
@@ -108,10 +113,26 @@ class Host:
             doctor=self.warden.doctor,
             clock=utc_now,
         )
+        connections = connection_cap()
+        self.inside = Inside(
+            self.warden,
+            no_products,
+            tls=None,
+            names=settings.inside_names,
+            project_of=self.find_project,
+            pools=self.pools,
+            settings=settings,
+            connections=connections // INSIDE_SHARE,
+        )
         self.server = Server(
             uvicorn.Config(
                 create_app(self.services),
-                http=make_protocol(self.directory, self.pools, settings),
+                http=make_protocol(
+                    self.directory,
+                    self.pools,
+                    settings,
+                    connections=connections - connections // INSIDE_SHARE,
+                ),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -142,6 +163,11 @@ class Host:
         gc.freeze()  # what is alive now stays: later collections need not walk it
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
+    def find_project(self, micro_id: str) -> str | None:
+        """Give the id of the project that a Micro is of, None when it was deleted."""
+        micro = self.stores.meta.find_micro(micro_id)
+        return micro.project_id if micro is not None else None
+
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""
         self.server.should_exit = True
@@ -155,7 +181,13 @@ class Host:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
         except TimeoutError:
             log.warning("drain took too long", limit_s=DRAIN_S)
+        await self.inside.stop()
         self.stores.close()
+
+
+async def no_products(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 404 to whoever asks for Base or Drive."""
+    await JSONResponse({"errors": ["Base and Drive are not served here."]}, 404)(scope, receive, send)
 
 
 def set_up_log() -> None:
