@@ -73,6 +73,7 @@ class Host:
             on_template=lambda state: self.pools.on_template(state),
             on_drain=lambda: self.begin_drain(),
             on_gone=lambda sandbox: self.inside.close(sandbox),
+            on_taken=lambda sandbox: self.inside.leave(sandbox),
         )
         self.executions = Executions(stores.events)
         self.pools = Pools(

@@ -130,16 +130,19 @@ class WardenClient:
         on_template: Callable[[TemplateState], None],
         on_drain: Callable[[], None],
         on_gone: Callable[[str], None] = lambda sandbox: None,
+        on_taken: Callable[[str], None] = lambda sandbox: None,
     ) -> None:
         """Take over `channel`. `on_exited` is not called for an executor ended by `kill` or `stop`.
 
-        `on_gone(sandbox)` is called when nothing is left of a sandbox, whoever ended it.
+        `on_gone(sandbox)` is called when nothing is left of a sandbox, whoever ended it;
+        `on_taken(sandbox)` before `on_drain` for each whose doors a successor has.
         """
         self._channel = channel
         self._on_exited = on_exited
         self._on_template = on_template
         self._on_drain = on_drain
         self._on_gone = on_gone
+        self._on_taken = on_taken
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
         self._unsent: deque[_Unsent] = deque()
@@ -411,6 +414,8 @@ class WardenClient:
             case "gone":
                 self._on_gone(record["sandbox"])
             case "drain":
+                for sandbox in record["taken"]:
+                    self._on_taken(sandbox)
                 self._on_drain()
 
     def _lose(self, reason: str) -> None:

@@ -36,7 +36,7 @@ Events {"event", ...}
              unsafe: not fit to be forked, `reason` says what it holds; stop it and attach a new sandbox in mode `fresh`
     exited   {"executor", "sandbox", "evidence"}
     gone     {"sandbox"}   nothing of it is left; told to every host, after every end, also after `stop`
-    drain    {}   stop scheduling, finish what runs, exit
+    drain    {"taken": [sandboxes]}   stop scheduling, finish what runs, exit; a successor accepts on the doors of those `taken`
 """
 
 from __future__ import annotations

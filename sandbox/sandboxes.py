@@ -111,6 +111,7 @@ class Sandbox:
         self.mode: str | None = None
         self.revision: str | None = None
         self.owner: object | None = None
+        self.door_holders: set[object] = set()
         self.executors: dict[str, Executor] = {}
         self._means = means
         self._on_gone = on_gone
@@ -152,8 +153,8 @@ class Sandbox:
                 if await self._hear() != b"B":
                     raise GuestError("the guest did not say that it is up")
                 self._find_template()
-                await self._open_doors()
-                await self._move_template(self._waiting_room)
+                # the move may take 16 ms, the doors 2: neither waits for the other
+                await asyncio.gather(self._open_doors(), self._move_template(self._waiting_room))
         except (TimeoutError, OSError, GuestError, MountError) as error:
             reason = str(error) or f"it was not up within {BOOT_S:.0f} s"
             said = self._read_boot_log()

@@ -265,6 +265,7 @@ class Warden:
     def _on_host_gone(self, host: Host) -> None:
         self._hosts.remove(host)
         for sandbox in self._sandboxes.values():
+            sandbox.door_holders.discard(host)
             if sandbox.owner is host:
                 self._pass_on(sandbox)
             for executor in list(sandbox.executors.values()):
@@ -345,12 +346,18 @@ class Warden:
             raise RefusedError(f"Sandbox '{order.sandbox}' exists already.")
         if not self._free_uids or self._stopping.is_set():
             raise RefusedError("There is no room for another sandbox; stop one first.")
-        self._premises.certificates.refresh()
+        self._refresh_certificates()
         sandbox = Sandbox(order, self._free_uids.popleft(), self._means, self._on_sandbox_gone)
         sandbox.owner = host
         self._sandboxes[order.sandbox] = sandbox
         await sandbox.boot()
         return {}
+
+    def _refresh_certificates(self) -> None:
+        try:
+            self._premises.certificates.refresh()
+        except OSError as error:  # those of the last time are there, and whole
+            _log(f"the certificates of sandboxes could not be written: {error.strerror}")
 
     def _order(self, record: Record) -> Order:
         settings = self._settings
@@ -437,6 +444,7 @@ class Warden:
         sandbox = self._find(record)
         if not sandbox.doors:
             raise RefusedError(f"Sandbox '{sandbox.id}' has no doors; it is {sandbox.state}.")
+        sandbox.door_holders.add(host)
         host.send({"re": record.get("id"), "ok": True}, sandbox.doors)
 
     async def _kill(self, host: Host, record: Record, descriptors: list[int]) -> Record:
@@ -489,9 +497,10 @@ class Warden:
         if host.state == "starting":
             host.state = "serving"
         self._served = True
+        taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:
-                other.drain()
+                other.drain(taken)
         for sandbox in [each for each in self._sandboxes.values() if each.owner is None]:
             self._spawn(sandbox.end(""))
         return {}

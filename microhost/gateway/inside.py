@@ -8,7 +8,8 @@ Theory of operation
     application by a few names, and nothing else: neither a Micro, nor the console, nor what an upstream proxy may say.
     We accept by ourselves instead of by a server, so that a connection counts from its first moment: one that
     never finishes its handshake holds a descriptor, too. Of a sandbox that is at its limit the longest silent
-    connection is closed, else the new one. When the warden tells that the sandbox is gone, all of it is closed.
+    connection is closed, else the new one. A host that is replaced leaves the doors that its successor has: no request
+    from inside is lost. When the warden tells that the sandbox is gone, all of it is closed.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Inside:
             http=InsideConnection,
             ws="none",
             lifespan="off",
+            interface="asgi3",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -111,6 +113,12 @@ class Inside:
         if door is not None:
             door.close()
 
+    def leave(self, sandbox: str) -> None:
+        """Let a successor accept from now on: finish what was asked, and let each connection end with that."""
+        door = self._doors.get(sandbox)
+        if door is not None:
+            door.leave()
+
     async def stop(self) -> None:
         """Close every door, and wait a moment for what the application still does."""
         for sandbox in list(self._doors):
@@ -130,13 +138,13 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._listeners: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_closed = False
+        self.is_leaving = False
 
     def listen(self, plain: socket.socket, secure: socket.socket) -> None:
         """Take the listening sockets over."""
         self._listeners = [plain, secure]
-        if self._is_closed:
-            self.close()
+        if self.is_leaving:
+            self._stop_listening()
             return
         self._watch(plain, self._take)
         tls = self.inside.tls
@@ -144,23 +152,32 @@ class Door:
 
     def close(self) -> None:
         """Close listeners and connections at once."""
-        self._is_closed = True
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
-            listener.close()
-        self._listeners.clear()
+        self._stop_listening()
         for task in self._tasks:
             task.cancel()
         for connection in list(self.connections):
             connection.abort()
+
+    def leave(self) -> None:
+        """Accept no more, and answer what comes on a connection that is open as its last request."""
+        self._stop_listening()
+        for connection in self.connections:
+            connection.leave()
 
     def forget(self, connection: InsideConnection) -> None:
         """Count a connection no more."""
         self.connections.discard(connection)
         self.inside.connections.discard(connection)
 
+    def _stop_listening(self) -> None:
+        self.is_leaving = True
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+
     def _watch(self, listener: socket.socket, take: _Take) -> None:
-        if not self._is_closed:
+        if not self.is_leaving:
             self._loop.add_reader(listener.fileno(), self._accept, listener, take)
 
     def _accept(self, listener: socket.socket, take: _Take) -> None:
@@ -244,6 +261,11 @@ class InsideConnection(GatewayProtocol):
         self.expire()
         self.abort()
 
+    def leave(self) -> None:
+        """Answer what was asked and then close; an idle connection has one more request."""
+        if self._active is not None or self._waiting:
+            self.shutdown()
+
     def abort(self) -> None:
         """Close without waiting for anything."""
         self._door.forget(self)
@@ -252,7 +274,7 @@ class InsideConnection(GatewayProtocol):
 
     def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         if head.place.name in self._door.inside.names:
-            return self._route_to_console(head, keep_alive, upgrades)
+            return self._route_to_console(head, keep_alive and not self._door.is_leaving, upgrades)
         return self._constant(404, "There is nothing here.", head, keep_alive)
 
 

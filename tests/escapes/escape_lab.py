@@ -88,6 +88,7 @@ class Lab:
         self.states: dict[str, list[TemplateState]] = {}
         self.ends: dict[str, Evidence] = {}
         self.gone: set[str] = set()
+        self.taken: set[str] = set()
         self.drained = threading.Event()
         self._name = f"microhost-lab-{secrets.token_hex(8)}"
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,6 +124,7 @@ class Lab:
             on_template=lambda state: self.states.setdefault(state.sandbox, []).append(state),
             on_drain=self.drained.set,
             on_gone=self.gone.add,
+            on_taken=self.taken.add,
         )
         self.run(client.start())
         self._clients.append(client)

@@ -214,6 +214,8 @@ def test_two_hosts_hold_them_at_once_during_a_graceful_restart(new_lab: Callable
     lab.run(lab.client.list())
     second = lab.run(lab.client.doors(micro.sandbox))
     lab.serve()
+    until(lambda: lab.drained.is_set(), "the first host to be told to drain")
+    assert lab.taken == {micro.sandbox}
     assert [each.getsockname() for each in (*first, *second)] == [(ADDRESS, port) for port in PORTS] * 2
     for each in first:
         each.close()

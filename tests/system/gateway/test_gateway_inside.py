@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from microhost.gateway import inside as inside_module
 from microhost.gateway.inside import Inside
 from microhost.settings import Settings
+from tests.certificate import make_certificate
 from tests.system.gateway.host import PATIENCE, Answer, Client, Host, wait_until
 
 NAMES = Settings().inside_names
@@ -69,11 +64,12 @@ class Listener(socket.socket):
 
 
 class App:
-    """Stand for the two products: tell what arrived. /hang answers when it is told to."""
+    """Stand for the two products: tell what arrived. /hang never answers, /wait when it may."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
         self.running = 0
+        self.may_answer = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.running += 1
@@ -91,6 +87,8 @@ class App:
         if scope["path"] == "/hang":
             assert (await receive())["type"] == "http.disconnect"
             return
+        if scope["path"] == "/wait":
+            await self.may_answer.wait()
         told = {
             "project": scope["state"]["inside_project"],
             "scheme": scope["scheme"],
@@ -155,27 +153,7 @@ def head(name: str, target: str = "/v1/x", *headers: str) -> str:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate that is its own authority, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    alternatives: list[x509.GeneralName] = [x509.DNSName(each) for each in NAMES]
-    alternatives.append(x509.IPAddress(ipaddress.ip_address("127.0.0.2")))
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+    return make_certificate(tmp_path_factory.mktemp("tls"), NAMES)
 
 
 @pytest.fixture
@@ -293,6 +271,30 @@ def test_all_of_a_sandbox_that_is_gone_is_closed(lobby: Lobby) -> None:
     with pytest.raises(ConnectionRefusedError):
         lobby.connect()
     lobby.wait_held(0)
+
+
+def test_a_door_that_a_successor_has_is_left_without_losing_a_request(lobby: Lobby) -> None:
+    kept = [each.dup() for each in lobby.warden.listeners]  # the warden's own
+    with lobby.connect() as idle, lobby.connect() as busy:
+        idle.send(head("database.deta.sh"))
+        assert idle.answer().header("connection") is None
+        busy.send(head("database.deta.sh", "/wait"))
+        wait_until(lambda: lobby.app.running == 1, "the request to run")
+        lobby.host.call(lobby.inside.leave, "sandbox1")
+        with lobby.connect() as waiting:  # in the backlog, for the successor
+            lobby.host.call(lobby.app.may_answer.set)
+            assert busy.answer().header("connection") == "close"
+            assert busy.read_all() == b""
+            idle.send(head("database.deta.sh"))
+            assert idle.answer().header("connection") == "close"
+            assert idle.read_all() == b""
+            lobby.wait_held(0)
+            kept[0].settimeout(5)
+            accepted, address = kept[0].accept()
+            assert address == waiting.sock.getsockname()
+            accepted.close()
+    for each in kept:
+        each.close()
 
 
 def test_a_sandbox_that_ends_while_its_doors_are_asked_for_leaves_nothing(lobby: Lobby) -> None:
