@@ -47,8 +47,25 @@ class Micro:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportReport:
+    """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
+
+    interface: Literal["asgi", "wsgi"] | None
+    run_actions: tuple[str, ...]
+    cron: bool
+    import_s: float
+    mode: Literal["fork", "fresh"] = "fork"
+    reason: str = ""
+    log: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
-    """Describe one immutable deployment of a Micro. `dependencies` is the id of its dependency set, None when it has none."""
+    """Describe one immutable deployment of a Micro. `dependencies` is the id of its dependency set, None when it has none.
+
+    `report` is what its import found when it was deployed, without the log; None for one of an older version.
+    """
 
     id: str
     micro_id: str
@@ -59,6 +76,7 @@ class Revision:
     code_bytes: int
     files: int
     state: RevisionState = "retired"
+    report: ImportReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +157,3 @@ class EventResult:
 
     result: str
     log: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
-
-    interface: Literal["asgi", "wsgi"] | None
-    run_actions: tuple[str, ...]
-    cron: bool
-    import_s: float
-    mode: Literal["fork", "fresh"] = "fork"
-    reason: str = ""
-    log: str = ""
-    warnings: tuple[str, ...] = field(default=())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from microhost.limits import MEMORY_MB_MAX, MIB
+from microhost.limits import DEPENDENCIES_BYTES, MEMORY_MB_MAX, MIB
 from microhost.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,7 @@ def supervise(settings: Settings) -> int:
             port=settings.port,
             uid_base=settings.uid_base,
             memory_bytes=MEMORY_MB_MAX * MIB,
+            dependencies_bytes=DEPENDENCIES_BYTES,
             accepted=frozenset(filter(None, settings.insecure_sandbox.split(","))),
             host_environment=_host_environment(settings),
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},

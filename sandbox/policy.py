@@ -21,7 +21,8 @@ UID_INSIDE = 1000
 HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
-BOOT = "/runtime/boot.py"
+RUNTIME = "/runtime"
+BOOT = f"{RUNTIME}/boot.py"
 TMP = "/tmp"  # noqa: S108  # the sandbox's own
 CA_BUNDLE = "/etc/ssl/bundle.pem"  # the system's roots and the host's authority
 CA_OWN = "/etc/ssl/microhost.pem"  # the host's authority alone
@@ -146,7 +147,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
         # Before what may lie below it.
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
-        *("--ro-bind", policy.runtime, "/runtime"),
+        *("--ro-bind", policy.runtime, RUNTIME),
         *(
             ("--ro-bind", policy.dependencies, "/dependencies")
             if policy.dependencies

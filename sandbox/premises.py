@@ -24,6 +24,7 @@ from sandbox.bwrap import find_bwrap
 from sandbox.certificates import Certificates
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
+from sandbox.runtime import keep_copy
 
 OWN_DIRECTORIES = ("envs", "cache", "run")
 CLEAR_S = 10.0
@@ -45,6 +46,7 @@ class Premises:
     namespace: int
     etc: str
     certificates: Certificates
+    runtime: Path
     bwrap: str
     interpreters: list[Interpreter]
     proc_entries: frozenset[str]
@@ -75,13 +77,14 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
     envs = _open_own(directory, "envs")
     etc = data / "run" / "etc"
     write_etc(etc, door_names=door_names)
+    copy = keep_copy(runtime, data / "run")
     found = interpreters.find()
     if not found:
         raise PremisesError(
             "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
         )
     shown: list[str | Path] = [
-        runtime,
+        copy,
         etc,
         *install.sources(data, os.environ),
         bwrap,
@@ -96,6 +99,7 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
         namespace=visible.open_namespace(shown),
         etc=str(etc),
         certificates=Certificates(directory, _open_ssl(directory), uid=uid),
+        runtime=copy,
         bwrap=bwrap,
         interpreters=found,
         proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),

@@ -41,6 +41,7 @@ from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
 from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
 from sandbox.slots import Mounter
+from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 
 UIDS = 9_998  # of the range of 10,000: the first is the host's, the last the installer's
@@ -73,6 +74,7 @@ class WardenSettings:
     memory_bytes: int = 4096 * 1024 * 1024
     tmp_bytes: int = 4096 * 1024 * 1024
     tasks: int = 1024
+    dependencies_bytes: int = BYTES_MAX
     import_s: float = 30.0
     accepted: frozenset[str] = frozenset()
     host_environment: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +137,7 @@ class Warden:
             mounter=self._mounter,
             enter_namespace=premises.enter_namespace,
             bwrap=premises.bwrap,
-            runtime=str(settings.runtime),
+            runtime=str(premises.runtime),
             etc=premises.etc,
             proc_entries=premises.proc_entries,
             guards=settings.guards,
@@ -149,6 +151,7 @@ class Warden:
             environment=settings.environment,
             uid_base=settings.uid_base,
             deta_version=_digest(settings.runtime / "packages" / "deta"),
+            bytes_max=settings.dependencies_bytes,
         )
         self._operations: dict[str, Callable[[Host, Record, list[int]], Awaitable[Record]]] = {
             "boot": self._boot,
@@ -180,6 +183,7 @@ class Warden:
         try:
             if await self._check_guards():
                 self._start_host()
+                self._spawn(self._compile_runtime())
                 await self._stopping.wait()
                 await self._drain()
         finally:
@@ -213,6 +217,12 @@ class Warden:
             _log(f"refusing to serve; to accept the weaker level set MICROHOST_INSECURE_SANDBOX={names}")
             self._exit_code = 1
         return not refused
+
+    async def _compile_runtime(self) -> None:
+        """Compile what every sandbox imports first; those that start before it is done do without."""
+        result = await self._builds.compile_runtime()
+        if result.get("failed") or "error" in result:
+            _log(f"the runtime could not be compiled: {result}")
 
     def _on_stop_signal(self) -> None:
         if self._stopping.is_set():

@@ -243,16 +243,7 @@ def _check_type(request: Request) -> None:
 
 
 def _show(deployment: Deployment) -> DeploymentShown:
-    report = deployment.report
-    return DeploymentShown.of(
-        deployment.revision,
-        interface=report.interface,
-        run=list(report.run_actions),
-        cron=report.cron,
-        mode=report.mode,
-        warnings=list(deployment.warnings),
-        seconds=dict(deployment.seconds),
-    )
+    return DeploymentShown.of(deployment.revision, seconds=dict(deployment.seconds))
 
 
 def _event(name: str, content: object) -> bytes:

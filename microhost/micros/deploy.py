@@ -128,11 +128,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Tell what went live, what its owner should know, and how many seconds each phase took."""
+    """Tell what went live, with the report of this very start, and how many seconds each phase took."""
 
     revision: Revision
-    report: ImportReport
-    warnings: tuple[str, ...]
     seconds: Mapping[str, float]
 
 
@@ -211,13 +209,14 @@ class Deployer(Generic[S]):
                 steps.begin("start")
                 started = await self._start(micro, revision)
                 steps.begin("switch")
+                revision = replace(revision, report=_report(bundle, started.report))
                 revision = await self._go_live(micro, revision, started, bundle.manifest)
             except BaseException:
                 await asyncio.to_thread(self._bundles.remove, [revision.id])
                 raise
             steps.end()
             await self._forget_old(micro.id)
-        return Deployment(revision, started.report, _warnings(bundle, started.report), steps.seconds)
+        return Deployment(revision, steps.seconds)
 
     async def promote(self, micro_id: str, revision_id: str) -> Deployment:
         """Make a kept revision live again, with the Micro's environment of today.
@@ -234,9 +233,7 @@ class Deployer(Generic[S]):
             await self._commit(started, self._meta.make_live, micro_id, revision_id)
             self._switch(micro, revision, started)
             seconds = {"start": round(time.monotonic() - began, 3)}
-            return Deployment(
-                replace(revision, state="live"), started.report, started.report.warnings, seconds
-            )
+            return Deployment(replace(revision, state="live", report=started.report), seconds)
 
     async def change_environment(self, micro_id: str, changes: Changes) -> list[str]:
         """Change variables and restart the live revision with them; give the names there are then.
@@ -423,13 +420,14 @@ def _no_entry(micro: Micro, bundle: Bundle) -> str:
     return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your 'app' into a file of that name."
 
 
-def _warnings(bundle: Bundle, report: ImportReport) -> tuple[str, ...]:
+def _report(bundle: Bundle, report: ImportReport) -> ImportReport:
+    """Give what is kept with the revision: the import's report and all that its owner should know."""
     fresh = (
         (f"Starts afresh instead of by fork: {report.reason}",)
         if report.mode == "fresh" and report.reason
         else ()
     )
-    return (*bundle.warnings, *report.warnings, *fresh)
+    return replace(report, log="", warnings=(*bundle.warnings, *report.warnings, *fresh))
 
 
 def _install_hints(micro: Micro) -> tuple[str, ...]:

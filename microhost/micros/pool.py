@@ -53,6 +53,7 @@ Load = Callable[[str], Loaded | Awaitable[Loaded]]
 TURN_S = 0.05
 MEMORY_TURNS = 100
 FLOOD_BYTES_A_TURN = 1024 * 1024
+CLOCK_S = 0.001
 START_WAIT_S = IMPORT_TIMEOUT_S + LIFESPAN_STARTUP_S + 5.0
 BROKEN_S = 1.0
 EXIT_GRACE_S = 1.0
@@ -580,8 +581,8 @@ class Pools:
         self._timer = self._loop.call_later(TURN_S, self._turn)
         self._turns += 1
         for template in list(self._templates.values()):
-            for executor in template.overdue(now):
-                self._overdue(executor)
+            for executor in template.due_by(now + TURN_S):
+                self._end_in_time(executor)
             template.send_to_sleep(now)
         self._discard_floods()
         for fleet in list(self._fleets.values()):
@@ -592,7 +593,16 @@ class Pools:
         for listener in self._turn_listeners:
             listener(now)
 
-    def _overdue(self, executor: Executor) -> None:
+    def _end_in_time(self, executor: Executor) -> None:
+        """End it when its deadline has passed; one that comes before the next turn gets a timer of its own."""
+        left_s = executor.deadline - self.now()
+        if left_s > TURN_S:
+            return  # it answered in time, and may be at its next execution already
+        if left_s > 0:
+            assert self._loop is not None
+            # the loop's clock has milliseconds: it may ring a moment too early, and then comes here once more
+            self._loop.call_later(left_s + CLOCK_S, self._end_in_time, executor)
+            return
         if executor.evidence is None and not executor.cut:
             executor.cut = "timeout"
         executor.channel_closed()

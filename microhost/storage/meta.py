@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
+import msgspec
+
 from microhost.errors import ClientError, ConflictError, NotFoundError
-from microhost.records import ApiKey, Micro, Project, Revision, RevisionState, Schedule, Token
+from microhost.records import ApiKey, ImportReport, Micro, Project, Revision, RevisionState, Schedule, Token
 from microhost.storage.database import Connection, Database, IntegrityError, Row
 from microhost.storage.moments import from_us, to_us
 from microhost.storage.schema import META
@@ -24,7 +26,7 @@ MICRO = (
     "id, project_id, name, runtime, path, created_at, subdomain, http_auth, visor, timeout_s, memory_mb,"
     " concurrency, packages_as_of, live_revision"
 )
-REVISION = "id, micro_id, number, created_at, runtime, dependencies, code_bytes, files"
+REVISION = "id, micro_id, number, created_at, runtime, dependencies, code_bytes, files, report"
 API_KEY = "micro_id, name, description, prefix, digest, created_at"
 PROJECT_KEY = "project_id, name, digest, created_at, micro_id, sealed"
 SCHEDULE = "micro_id, expression, anchored_at, next_at, running, running_tick"
@@ -201,10 +203,11 @@ class MetaStore:
                 revision.micro_id,
             )
             sql.execute(
-                f"INSERT INTO revisions ({REVISION}, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT INTO revisions ({REVISION}, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (
                     *(revision.id, revision.micro_id, number, to_us(revision.created_at), revision.runtime),
-                    *(revision.dependencies, revision.code_bytes, revision.files, _pack(manifest)),
+                    *(revision.dependencies, revision.code_bytes, revision.files),
+                    *(_pack_report(revision.report), _pack(manifest)),
                 ),
             )
             sql.execute("UPDATE micros SET live_revision = ? WHERE id = ?", (revision.id, revision.micro_id))
@@ -514,8 +517,12 @@ def _date_text(value: date | None) -> str | None:
 
 
 def _revision(row: Row) -> Revision:
-    state: RevisionState = "live" if row[8] else "retired"
-    return Revision(row[0], row[1], row[2], from_us(row[3]), row[4], row[5], row[6], row[7], state)
+    state: RevisionState = "live" if row[9] else "retired"
+    return Revision(
+        *(row[0], row[1], row[2], from_us(row[3]), row[4], row[5], row[6], row[7]),
+        state=state,
+        report=_unpack_report(row[8]),
+    )
 
 
 def _project_key(row: Row) -> ProjectKey:
@@ -532,3 +539,11 @@ def _pack(manifest: Mapping[str, str]) -> bytes:
 
 def _unpack(packed: bytes) -> dict[str, str]:
     return dict(json.loads(zlib.decompress(packed)))
+
+
+def _pack_report(report: ImportReport | None) -> bytes | None:
+    return None if report is None else msgspec.json.encode(report)
+
+
+def _unpack_report(packed: bytes | None) -> ImportReport | None:
+    return None if packed is None else msgspec.json.decode(packed, type=ImportReport)
