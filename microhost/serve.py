@@ -21,10 +21,14 @@ import uvicorn
 import uvloop
 
 from microhost import settings as settings_module
+from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
-from microhost.gateway.products import App, Products
-from microhost.gateway.protocol import make_protocol
+from microhost.drive.http import create_app as create_drive
+from microhost.gateway.inside import Inside
+from microhost.gateway.products import Products
+from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -69,6 +73,8 @@ class Host:
             on_exited=lambda *exited: self.pools.on_exited(*exited),
             on_template=lambda state: self.pools.on_template(state),
             on_drain=lambda: self.begin_drain(),
+            on_gone=lambda sandbox: self.inside.close(sandbox),
+            on_taken=lambda sandbox: self.inside.leave(sandbox),
         )
         self.executions = Executions(stores.events)
         self.pools = Pools(
@@ -109,15 +115,32 @@ class Host:
             doctor=self.warden.doctor,
             clock=utc_now,
         )
-        # name the applications of Base and Drive here: {"base": create_base(...), "drive": create_drive(...)}
-        products: dict[str, App] = {}
+        connections = connection_cap()
         self.front = Products(
-            products, console=create_app(self.services), keys=self.directory, domain=settings.domain
+            {"base": create_base(stores.bases), "drive": create_drive(stores.drives)},
+            console=create_app(self.services),
+            keys=self.directory,
+            domain=settings.domain,
+        )
+        self.inside = Inside(
+            self.warden,
+            self.front,
+            tls=None,
+            names=settings.inside_names,
+            project_of=self.find_project,
+            pools=self.pools,
+            settings=settings,
+            connections=connections // INSIDE_SHARE,
         )
         self.server = Server(
             uvicorn.Config(
                 self.front,
-                http=make_protocol(self.directory, self.pools, settings),
+                http=make_protocol(
+                    self.directory,
+                    self.pools,
+                    settings,
+                    connections=connections - connections // INSIDE_SHARE,
+                ),
                 ws="none",
                 proxy_headers=False,  # the gateway reads them, from upstreams that are trusted
                 lifespan="off",
@@ -149,6 +172,11 @@ class Host:
         gc.freeze()  # what is alive now stays: later collections need not walk it
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
+    def find_project(self, micro_id: str) -> str | None:
+        """Give the id of the project that a Micro is of, None when it was deleted."""
+        micro = self.stores.meta.find_micro(micro_id)
+        return micro.project_id if micro is not None else None
+
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""
         self.server.should_exit = True
@@ -162,6 +190,7 @@ class Host:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
         except TimeoutError:
             log.warning("drain took too long", limit_s=DRAIN_S)
+        await self.inside.stop()
         self.stores.close()
 
 

@@ -47,6 +47,12 @@ class Settings:
         """Give the console's URL, such as `http://localhost:8000`."""
         return f"http://{self.domain}:{self.port}"
 
+    @property
+    def inside_names(self) -> tuple[str, ...]:
+        """Give the host names by which Base and Drive are reached from inside a Micro."""
+        ours = (f"{product}.{self.domain.lower()}" for product in ("database", "drive"))
+        return ("database.deta.sh", "drive.deta.sh", *ours)
+
     def micro_url(self, label: str) -> str:
         """Give the URL of the Micro whose sub-domain is `label`."""
         return f"http://{label}.{self.domain}:{self.port}"

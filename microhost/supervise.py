@@ -38,6 +38,7 @@ def supervise(settings: Settings) -> int:
             host_environment=_host_environment(settings),
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
             visible=(ROOT,),
+            door_names=settings.inside_names,
         ),
         [sys.executable, "-B", "-m", "microhost.serve"],
     )

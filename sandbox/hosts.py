@@ -111,11 +111,11 @@ class Host:
         self._unsent.append((data, [os.dup(each) for each in descriptors]))
         return True
 
-    def drain(self) -> None:
-        """Ask it to finish what runs and exit."""
+    def drain(self, taken: Sequence[str] = ()) -> None:
+        """Ask it to finish what runs and exit; its successor accepts on the doors of the sandboxes `taken`."""
         if self.state in ("starting", "serving"):
             self.state = "draining"
-            self.send({"event": "drain"})
+            self.send({"event": "drain", "taken": list(taken)})
 
     def kill(self) -> None:
         """End it at once."""

@@ -63,6 +63,7 @@ class WardenSettings:
 
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
+    `door_names` lead, inside a sandbox, to its doors (doors.py).
     """
 
     data: Path
@@ -79,6 +80,7 @@ class WardenSettings:
     host_environment: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     visible: tuple[Path, ...] = ()
+    door_names: tuple[str, ...] = ("database.deta.sh", "drive.deta.sh")
     check_guards: bool = True
     guards: policy.Guards = field(default_factory=policy.Guards)
 
@@ -86,7 +88,12 @@ class WardenSettings:
 def run(settings: WardenSettings, host_argv: list[str]) -> int:
     """Be the warden until SIGTERM or SIGINT; gives the exit code."""
     try:
-        premises = prepare(settings.data, uid=settings.uid_base, runtime=settings.runtime)
+        premises = prepare(
+            settings.data,
+            uid=settings.uid_base,
+            runtime=settings.runtime,
+            door_names=settings.door_names,
+        )
         listener = _listen(settings)
     except (PremisesError, OSError) as error:
         _log(str(error))
@@ -156,6 +163,11 @@ class Warden:
             "sweep": self._sweep,
             "ready": self._ready,
             "doctor": self._doctor,
+        }
+        # those that answer themselves, with descriptors
+        self._handovers: dict[str, Callable[[Host, Record], Awaitable[None]]] = {
+            "lease": self._lease_fork,
+            "doors": self._doors,
         }
 
     # --- the warden's own life
@@ -263,6 +275,7 @@ class Warden:
     def _on_host_gone(self, host: Host) -> None:
         self._hosts.remove(host)
         for sandbox in self._sandboxes.values():
+            sandbox.door_holders.discard(host)
             if sandbox.owner is host:
                 self._pass_on(sandbox)
             for executor in list(sandbox.executors.values()):
@@ -314,8 +327,9 @@ class Warden:
     async def _answer(self, host: Host, record: Record, descriptors: list[int]) -> None:
         number = record.get("id")
         try:
-            if record.get("op") == "lease":
-                await self._lease_fork(host, record)
+            handover = self._handovers.get(str(record.get("op")))
+            if handover is not None:
+                await handover(host, record)
                 return
             operation = self._operations.get(str(record.get("op")))
             if operation is None:
@@ -342,11 +356,18 @@ class Warden:
             raise RefusedError(f"Sandbox '{order.sandbox}' exists already.")
         if not self._free_uids or self._stopping.is_set():
             raise RefusedError("There is no room for another sandbox; stop one first.")
+        self._refresh_certificates()
         sandbox = Sandbox(order, self._free_uids.popleft(), self._means, self._on_sandbox_gone)
         sandbox.owner = host
         self._sandboxes[order.sandbox] = sandbox
         await sandbox.boot()
         return {}
+
+    def _refresh_certificates(self) -> None:
+        try:
+            self._premises.certificates.refresh()
+        except OSError as error:  # those of the last time are there, and whole
+            _log(f"the certificates of sandboxes could not be written: {error.strerror}")
 
     def _order(self, record: Record) -> Order:
         settings = self._settings
@@ -382,6 +403,7 @@ class Warden:
     def _on_sandbox_gone(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)
         self._free_uids.append(sandbox.uid)
+        self._emit({"event": "gone", "sandbox": sandbox.id}, None)
 
     async def _attach(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         sandbox = self._find(record)
@@ -427,6 +449,13 @@ class Warden:
         if not host.send(answer, descriptors):
             executor.end("killed")
         executor.hand_over()
+
+    async def _doors(self, host: Host, record: Record) -> None:
+        sandbox = self._find(record)
+        if not sandbox.doors:
+            raise RefusedError(f"Sandbox '{sandbox.id}' has no doors; it is {sandbox.state}.")
+        sandbox.door_holders.add(host)
+        host.send({"re": record.get("id"), "ok": True}, sandbox.doors)
 
     async def _kill(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         identity = requests.identity(record, "executor")
@@ -478,9 +507,10 @@ class Warden:
         if host.state == "starting":
             host.state = "serving"
         self._served = True
+        taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:
-                other.drain()
+                other.drain(taken)
         for sandbox in [each for each in self._sandboxes.values() if each.owner is None]:
             self._spawn(sandbox.end(""))
         return {}

@@ -37,7 +37,7 @@ from microhost.limits import (
 from microhost.micros.call import Call
 from microhost.micros.cores import Meter, count_cores, meter_beside
 from microhost.micros.executor import NEVER, Executor, GuestReport
-from microhost.micros.starting import Import, Starter, fingerprint
+from microhost.micros.starting import BeforeCode, Import, Starter, fingerprint
 from microhost.micros.template import StartedRevision, Template
 from microhost.micros.work import Work
 from microhost.records import Event, EventResult, Execution, ImportReport, Micro, Revision
@@ -131,6 +131,7 @@ class Pools:
         for info in await self._warden.list():
             if info.sandbox not in self._templates:
                 self._adoptable[info.sandbox] = info
+        await asyncio.gather(*(self._prepare_adoptable(info) for info in self._adoptable.values()))
         self._timer = self._loop.call_later(TURN_S, self._turn)
 
     async def stop(self) -> None:
@@ -153,6 +154,17 @@ class Pools:
     def each_turn(self, listener: Callable[[float], None]) -> None:
         """Call `listener(now)` every 50 ms."""
         self._turn_listeners.append(listener)
+
+    def before_code(self, prepare: BeforeCode) -> None:
+        """Await `prepare(sandbox, micro_id)` for every sandbox before any code runs in it, and for each found at `start`."""
+        self._starter.before_code = prepare
+
+    async def _prepare_adoptable(self, info: SandboxInfo) -> None:
+        try:
+            await self._starter.before_code(info.sandbox, info.micro)
+        except WardenError as error:
+            # it may have ended since, or not be up yet
+            _log.warning("cannot take over sandbox=%s reason=%s", info.sandbox, error)
 
     # What the warden tells
 
