@@ -256,6 +256,25 @@ def test_sql_and_the_evaluator_agree(
     assert last_with_indexes == last
 
 
+OTHERS: list[Any] = [None, True, False, [], ["a"], ["ab", 1], [1.0], {}, {"a": 1}, {"a": 1.0}, {"a": True}]
+
+
+@pytest.mark.parametrize("operator", sorted(OPERATORS))
+def test_every_operator_tells_all_kinds_of_values_apart(table: Table, operator: str) -> None:
+    values: list[Any] = [*STRINGS, "c", "ac", *NUMBERS, *OTHERS]
+    stored = {f"{number:02}": {"n": value} for number, value in enumerate(values)} | {"absent": {}}
+    for paths in ([], ["n"]):
+        table.fill(stored, paths, first=False)
+        for value in values:
+            operands = [[value, each] for each in ("a", "b", 0, 1)] if operator == "r" else [value]
+            for operand in operands:
+                if operator == "pfx" and not isinstance(value, str):
+                    continue
+                query = parse({f"n?{operator}": operand})
+                found, _, _ = table.ask(Wanted(compile_query(query), 100))
+                assert [item["key"] for item in found] == [item["key"] for item in expect(stored, query)]
+
+
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_operator_finds_every_name(table: Table, name: str, operator: str) -> None:
