@@ -23,6 +23,7 @@ import uvloop
 from microhost import settings as settings_module
 from microhost.console.app import create_app
 from microhost.console.services import Services
+from microhost.drive.upkeep import Upkeep
 from microhost.gateway.protocol import make_protocol
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
@@ -75,6 +76,7 @@ class Host:
         )
         self.scheduler = Scheduler(stores.meta, self.pools.invoke)
         self.directory = Directory()
+        self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
             stores,
@@ -130,6 +132,7 @@ class Host:
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()
+        self.stores.drives.keep_only(lambda: {project.id for project in self.stores.meta.list_projects()})
         await self.pools.start()
         self.server.on_started = self.begin_work
         await self.server.serve(sockets=[listener])
@@ -139,6 +142,7 @@ class Host:
         """Tell the warden, and the one who waits at the terminal, that requests are answered; schedule."""
         await self.warden.ready()
         await self.scheduler.start()
+        self.upkeep.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
@@ -151,6 +155,7 @@ class Host:
         await self.scheduler.drain(timeout_s=DRAIN_S)
         await self.scheduler.stop()
         self.pools.on_drain()
+        await asyncio.to_thread(self.upkeep.stop)
         try:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
         except TimeoutError:
@@ -178,7 +183,7 @@ def main() -> None:
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     settings = settings_module.load(None, os.environ)
     settings = replace(settings, port=listener.getsockname()[1])
-    stores = open_stores(settings.data)
+    stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     uvloop.run(Host(settings, stores, channel, []).run(listener))
 
 

@@ -134,6 +134,7 @@ class Catalog:
         for micro in self._meta.list_micros(project.id):
             await self.delete_micro(micro)
         await asyncio.to_thread(self._meta.delete_project, project.id)
+        await asyncio.to_thread(self._stores.drives.delete_project, project.id)
 
     async def create_micro(
         self, project: Project, name: str, *, runtime: str | None
