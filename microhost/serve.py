@@ -25,6 +25,7 @@ from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.drive.http import create_app as create_drive
+from microhost.drive.upkeep import Upkeep
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
@@ -82,6 +83,7 @@ class Host:
         )
         self.scheduler = Scheduler(stores.meta, self.pools.invoke)
         self.directory = Directory()
+        self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
             stores,
@@ -160,6 +162,7 @@ class Host:
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()
+        self.stores.drives.keep_only(lambda: {project.id for project in self.stores.meta.list_projects()})
         await self.pools.start()
         self.server.on_started = self.begin_work
         await self.server.serve(sockets=[listener])
@@ -169,6 +172,8 @@ class Host:
         """Tell the warden, and the one who waits at the terminal, that requests are answered; schedule."""
         await self.warden.ready()
         await self.scheduler.start()
+        await self.stores.bases.start()
+        self.upkeep.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
@@ -186,11 +191,13 @@ class Host:
         await self.scheduler.drain(timeout_s=DRAIN_S)
         await self.scheduler.stop()
         self.pools.on_drain()
+        await asyncio.to_thread(self.upkeep.stop)
         try:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
         except TimeoutError:
             log.warning("drain took too long", limit_s=DRAIN_S)
         await self.inside.stop()
+        await self.stores.bases.stop()
         self.stores.close()
 
 
@@ -214,7 +221,7 @@ def main() -> None:
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     settings = settings_module.load(None, os.environ)
     settings = replace(settings, port=listener.getsockname()[1])
-    stores = open_stores(settings.data)
+    stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     uvloop.run(Host(settings, stores, channel, []).run(listener))
 
 

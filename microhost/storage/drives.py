@@ -78,12 +78,16 @@ class Drives:
             sync_directory(self._root)
         remove_tree(gone)
 
-    def keep_only(self, project_ids: Collection[str]) -> None:
+    def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
         """Delete what a killed deletion of a project left; at start."""
+        found = self.list_projects()
+        kept = (
+            list_kept()
+        )  # asked after looking: a project that a predecessor makes now is not among those found
         for gone in self._root.glob("*" + GONE):
             remove_tree(gone)
-        for project_id in self.list_projects():
-            if project_id not in project_ids:
+        for project_id in found:
+            if project_id not in kept:
                 self.delete_project(project_id)
 
     def close(self) -> None:
