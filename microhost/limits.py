@@ -135,6 +135,12 @@ WRONG_TOKENS_PER_MINUTE = 20
 # Ours: the doors to Base and Drive
 CORS_MAX_AGE_S = 86_400
 
+# Ours: TLS with the host's own authority
+AUTHORITY_DAYS = 3650
+CERTIFICATE_DAYS = 90
+CERTIFICATE_RENEW_DAYS = 30
+TLS_HANDSHAKES = 512
+
 # Ours: connections from inside Micros to Base and Drive
 INSIDE_CONNECTIONS = 256
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
