@@ -91,3 +91,6 @@ INSIDE_CONNECTIONS = 256
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
 INSIDE_HANDSHAKE_S = 5.0
 INSIDE_CLOSE_S = 2.0
+
+# Ours: the doors to Base and Drive
+CORS_MAX_AGE_S = 86_400

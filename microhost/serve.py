@@ -19,13 +19,12 @@ from dataclasses import replace
 import structlog
 import uvicorn
 import uvloop
-from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
 from microhost import settings as settings_module
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.gateway.inside import Inside
+from microhost.gateway.products import App, Products
 from microhost.gateway.protocol import connection_cap, make_protocol
 from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
@@ -114,11 +113,16 @@ class Host:
             doctor=self.warden.doctor,
             clock=utc_now,
         )
+        # name the applications of Base and Drive here: {"base": create_base(...), "drive": create_drive(...)}
+        products: dict[str, App] = {}
+        self.front = Products(
+            products, console=create_app(self.services), keys=self.directory, domain=settings.domain
+        )
         connections = connection_cap()
         self.inside = Inside(
             self.warden,
-            no_products,
-            tls=None,
+            self.front,
+            tls=None,  # the context of the host's own authority goes here
             names=settings.inside_names,
             project_of=self.find_project,
             pools=self.pools,
@@ -127,7 +131,7 @@ class Host:
         )
         self.server = Server(
             uvicorn.Config(
-                create_app(self.services),
+                self.front,
                 http=make_protocol(
                     self.directory,
                     self.pools,
@@ -135,6 +139,7 @@ class Host:
                     connections=connections - connections // INSIDE_SHARE,
                 ),
                 ws="none",
+                proxy_headers=False,  # the gateway reads them, from upstreams that are trusted
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -184,11 +189,6 @@ class Host:
             log.warning("drain took too long", limit_s=DRAIN_S)
         await self.inside.stop()
         self.stores.close()
-
-
-async def no_products(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 404 to whoever asks for Base or Drive."""
-    await JSONResponse({"errors": ["Base and Drive are not served here."]}, 404)(scope, receive, send)
 
 
 def set_up_log() -> None:

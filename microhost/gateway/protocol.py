@@ -392,7 +392,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         self._read_upstream(head)
         place = head.place
-        if place.is_console:
+        if place.is_console or place.product:
             return self._route_to_console(head, keep_alive, upgrades)
         route = self.gateway.directory.find(place.label) if place.label else None
         if route is None:

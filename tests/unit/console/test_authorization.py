@@ -13,10 +13,11 @@ from standins import Host, zip_of
 from starlette.requests import Request
 
 from microhost.console.app import list_endpoints
-from microhost.console.guard import CLIENTS_REMEMBERED, Guard
+from microhost.console.guard import Guard
 from microhost.console.routes import API, Endpoint, Policy, build
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import WRONG_TOKENS_PER_MINUTE
+from microhost.micros.throttle import CLIENTS_REMEMBERED
 
 pytestmark = pytest.mark.anyio
 PUBLIC = {("GET", "/health"), ("GET", f"{API}/openapi.json")}
