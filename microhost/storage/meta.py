@@ -377,11 +377,6 @@ class MetaStore:
         rows = self._database.rows(f"SELECT {SCHEDULE} FROM schedules ORDER BY micro_id")  # noqa: S608
         return [to_schedule(row) for row in rows]
 
-    def find_schedule(self, micro_id: str) -> Schedule | None:
-        """Find the schedule of a Micro."""
-        row = self._database.row(f"SELECT {SCHEDULE} FROM schedules WHERE micro_id = ?", (micro_id,))  # noqa: S608
-        return to_schedule(row) if row else None
-
     def put_schedule(self, schedule: Schedule) -> None:
         """Keep a Micro's schedule, replacing its former one. Raises: NotFoundError when the Micro is gone."""
         values = (
