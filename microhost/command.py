@@ -12,12 +12,6 @@ import click
 from microhost import settings
 from microhost.errors import ClientError
 
-DATA = click.option(
-    "--data", type=click.Path(path_type=Path), help="Where everything is kept.  [default: data]"
-)
-PORT = click.IntRange(0, 65535)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="microhost")
