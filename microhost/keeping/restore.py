@@ -22,6 +22,8 @@ from microhost.storage.files import publish_tree, remove_tree, write_file
 from microhost.storage.meta import MetaStore
 from microhost.storage.secrets import Vault
 
+WARDENS = "envs"  # dependency sets belong to root: the host may not change what its Micros import
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -87,6 +89,8 @@ def _give(directory: Path, uid: int) -> None:
     if os.geteuid() != 0:
         return
     for place, directories, files in os.walk(directory):
+        if Path(place) == directory and WARDENS in directories:
+            directories.remove(WARDENS)
         for name in (*directories, *files):
             os.chown(Path(place) / name, uid, uid, follow_symlinks=False)
     os.chown(directory, uid, uid)

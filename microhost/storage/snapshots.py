@@ -31,6 +31,8 @@ from microhost.storage.files import make_directory, remove_tree
 PLACE = "backup"
 COPY_PAGES = 4096
 NAMED_SEGMENTS = "SELECT id FROM segments WHERE bytes > 0 AND content NOT IN (SELECT content FROM garbage)"
+REVISIONS = "SELECT id FROM revisions"
+DEPENDENCIES = "SELECT DISTINCT dependencies FROM revisions WHERE dependencies IS NOT NULL"
 COPIED_INSTEAD = frozenset((errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP))
 
 
@@ -113,23 +115,30 @@ def _drop_unnamed(index: Path, kept: Path) -> None:
 
 
 def _freeze_meta(data: Path, frozen: Path, note_missing: Callable[[str], None]) -> None:
-    code, kept = data / "bundles", make_directory(frozen / "bundles", mode=0o755)
+    places = {
+        name: (make_directory(frozen / name, mode=0o755), query)
+        for name, query in (("bundles", REVISIONS), ("envs", DEPENDENCIES))
+    }
 
     def link_the_rest(sql: apsw.Connection) -> None:
-        for (revision,) in sql.execute("SELECT id FROM revisions"):
-            if not (kept / str(revision)).exists() and not _link_tree(code / str(revision), kept):
-                note_missing(f"bundles/{revision}")
+        for name, (kept, query) in places.items():
+            for (tree,) in sql.execute(query):
+                if not (kept / str(tree)).exists() and not _link_tree(data / name / str(tree), kept):
+                    note_missing(f"{name}/{tree}")
 
-    with contextlib.suppress(FileNotFoundError):
-        for tree in list(code.iterdir()):
-            _link_tree(tree, kept)
+    for name, (kept, _) in places.items():
+        with contextlib.suppress(FileNotFoundError):
+            for tree in list((data / name).iterdir()):
+                if not tree.name.startswith("."):
+                    _link_tree(tree, kept)
     if not _freeze_database(data / "meta.db", frozen / "meta.db", while_locked=link_the_rest):
         raise ClientError(f"'{data}' holds no microhost: there is no meta.db in it.")
     with contextlib.closing(apsw.Connection(str(frozen / "meta.db"), flags=apsw.SQLITE_OPEN_READONLY)) as sql:
-        named = {str(row[0]) for row in sql.execute("SELECT id FROM revisions")}
-    for tree in list(kept.iterdir()):
-        if tree.name not in named:
-            remove_tree(tree)
+        for kept, query in places.values():
+            named = {str(row[0]) for row in sql.execute(query)}
+            for tree in list(kept.iterdir()):
+                if tree.name not in named:
+                    remove_tree(tree)
 
 
 def _link_tree(source: Path, kept: Path) -> bool:
