@@ -530,12 +530,8 @@ class Warden:
     async def _ready(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         if host.state == "starting":
             host.state = "serving"
-<<<<<<< .merge_file_06Qkns
-        self._served = True
-        taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
-=======
         self._served = host.has_served = True
->>>>>>> .merge_file_7medx2
+        taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:
                 other.drain(taken)
