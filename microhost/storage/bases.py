@@ -78,6 +78,11 @@ class Bases:
         """Count the files that are open."""
         return len(self._open)
 
+    def waiting_count(self, project_id: str) -> int:
+        """Count the writes of a project that wait for the disk."""
+        entry = self._open.get(project_id)
+        return entry.file.result().waiting_count if entry and entry.file.done() else 0
+
     # Items. A base that was never written to is like an empty one.
 
     async def find(self, project_id: str, base: str, key: bytes) -> str | None:
