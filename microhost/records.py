@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from microhost.errors import Cause
+from microhost.limits import EXECUTION_MEMORY_BYTES, EXECUTION_TIMEOUT_S, MIB
 
 Trigger = Literal["http", "run", "cron"]
 Start = Literal["warm", "asleep", "cold"]
@@ -39,16 +40,33 @@ class Micro:
     subdomain: str | None = None
     http_auth: bool = True
     visor: bool = False
-    timeout_s: float = 10.0
-    memory_mb: int = 512
+    timeout_s: float = EXECUTION_TIMEOUT_S
+    memory_mb: int = EXECUTION_MEMORY_BYTES // MIB
     concurrency: int = 1
     packages_as_of: date | None = None
     live_revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class ImportReport:
+    """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
+
+    interface: Literal["asgi", "wsgi"] | None
+    run_actions: tuple[str, ...]
+    cron: bool
+    import_s: float
+    mode: Literal["fork", "fresh"] = "fork"
+    reason: str = ""
+    log: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
-    """Describe one immutable deployment of a Micro. `dependencies` is the id of its dependency set, None when it has none."""
+    """Describe one immutable deployment of a Micro. `dependencies` is the id of its dependency set, None when it has none.
+
+    `report` is what its import found when it was deployed, without the log; None for one of an older version.
+    """
 
     id: str
     micro_id: str
@@ -59,6 +77,7 @@ class Revision:
     code_bytes: int
     files: int
     state: RevisionState = "retired"
+    report: ImportReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +158,3 @@ class EventResult:
 
     result: str
     log: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
-
-    interface: Literal["asgi", "wsgi"] | None
-    run_actions: tuple[str, ...]
-    cron: bool
-    import_s: float
-    mode: Literal["fork", "fresh"] = "fork"
-    reason: str = ""
-    log: str = ""
-    warnings: tuple[str, ...] = field(default=())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from microhost.limits import MEMORY_MB_MAX, MIB
+from microhost.limits import DEPENDENCIES_BYTES, MEMORY_MB_MAX, MIB
 from microhost.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,18 +31,32 @@ def supervise(settings: Settings) -> int:
             runtime=ROOT / "runtimes" / "python",
             host=settings.host,
             port=settings.port,
+            tls_port=settings.tls_port,
+            host_files=_host_files(settings),
             uid_base=settings.uid_base,
             memory_bytes=MEMORY_MB_MAX * MIB,
+            dependencies_bytes=DEPENDENCIES_BYTES,
             accepted=frozenset(filter(None, settings.insecure_sandbox.split(","))),
             host_environment=_host_environment(settings),
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
             visible=(ROOT,),
+            door_names=settings.inside_names,
         ),
         [sys.executable, "-B", "-m", "microhost.serve"],
     )
 
 
 def _host_environment(settings: Settings) -> Mapping[str, str]:
-    chosen = {each.name: str(getattr(settings, each.name)) for each in fields(settings)}
+    found = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    chosen = {name: str(value) for name, value in found.items() if value is not None}
     chosen["data"] = str(settings.data.resolve())
     return {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
+
+
+def _host_files(settings: Settings) -> Mapping[str, Path]:
+    """Name the files that only root may read; the host gets them as descriptors, anew at each of its starts."""
+    files = {
+        "MICROHOST_TLS_CERTIFICATE_FD": settings.tls_certificate,
+        "MICROHOST_TLS_KEY_FD": settings.tls_key,
+    }
+    return {name: file.resolve() for name, file in files.items() if file is not None}

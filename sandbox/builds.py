@@ -1,4 +1,5 @@
-"""Do the long privileged jobs beside the warden's loop: installing dependencies, sweeping them, the doctor.
+"""Do the long privileged jobs beside the warden's loop: installing dependencies, sweeping them, compiling the
+runtime, the doctor.
 
 Each job is a forked child in a control group of its own; its result is one JSON document on a pipe. A job that
 takes too long is killed with all it started.
@@ -17,16 +18,19 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from sandbox import doctor, install, launch
+from sandbox import doctor, install, launch, policy
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import empty
 from sandbox.interpreters import Interpreter
 from sandbox.premises import Premises
+from sandbox.runtime import compile_copy
 from sandbox.store import InstallError
 
 INSTALLS_AT_ONCE = 2
 INSTALL_S = 150.0
 DOCTOR_S = 60.0
+COMPILE_S = 300.0
+COMPILE_NICENESS = 10
 SWEEP_S = 120.0
 SWEEP_AGE_S = 600.0
 BUILD_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
@@ -48,6 +52,7 @@ class Builds:
         environment: Mapping[str, str],
         uid_base: int,
         deta_version: str,
+        bytes_max: int,
     ) -> None:
         self._premises = premises
         self._tree: Tree = premises.tree
@@ -55,6 +60,7 @@ class Builds:
         self._uid_base = uid_base
         self._environment = environment
         self._deta_version = deta_version
+        self._bytes_max = bytes_max
         self._turns = asyncio.Semaphore(INSTALLS_AT_ONCE)
 
     async def install(
@@ -86,6 +92,7 @@ class Builds:
                 uid=self._uid,
                 namespace=self._premises.namespace,
                 environment=self._environment,
+                bytes_max=self._bytes_max,
             )
 
             def work() -> Result:
@@ -110,6 +117,16 @@ class Builds:
             }
 
         return await self._run(None, work, name="warden-doctor", deadline_s=DOCTOR_S)
+
+    async def compile_runtime(self) -> Result:
+        """Compile the runtime's copy for every interpreter; gives {"failed": [names]}."""
+
+        def work() -> Result:
+            premises = self._premises
+            os.nice(COMPILE_NICENESS)
+            return {"failed": compile_copy(premises.runtime, premises.interpreters, shown_at=policy.RUNTIME)}
+
+        return await self._run(None, work, name="warden-compile", deadline_s=COMPILE_S)
 
     async def sweep(self, kept: Collection[str]) -> Result:
         """Delete every dependency set but `kept` and those that are new."""

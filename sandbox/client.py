@@ -129,12 +129,20 @@ class WardenClient:
         on_exited: Callable[[str, str, Evidence], None],
         on_template: Callable[[TemplateState], None],
         on_drain: Callable[[], None],
+        on_gone: Callable[[str], None] = lambda sandbox: None,
+        on_taken: Callable[[str], None] = lambda sandbox: None,
     ) -> None:
-        """Take over `channel`. `on_exited` is not called for an executor ended by `kill` or `stop`."""
+        """Take over `channel`. `on_exited` is not called for an executor ended by `kill` or `stop`.
+
+        `on_gone(sandbox)` is called when nothing is left of a sandbox, whoever ended it;
+        `on_taken(sandbox)` before `on_drain` for each whose doors a successor has.
+        """
         self._channel = channel
         self._on_exited = on_exited
         self._on_template = on_template
         self._on_drain = on_drain
+        self._on_gone = on_gone
+        self._on_taken = on_taken
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
         self._unsent: deque[_Unsent] = deque()
@@ -213,6 +221,12 @@ class WardenClient:
             freeze=answer["freeze"].encode(),
             thaw=answer["thaw"].encode(),
         )
+
+    async def doors(self, sandbox: str) -> tuple[socket.socket, socket.socket]:
+        """Take duplicates of a sandbox's listening sockets, for HTTP and for HTTPS; the caller closes them."""
+        _, descriptors = await self._ask({"op": "doors", "sandbox": sandbox}, expected=2)
+        plain, secure = descriptors
+        return socket.socket(fileno=plain), socket.socket(fileno=secure)
 
     async def kill(self, executor: str) -> Evidence:
         """End an executor with all it started, and tell how it ended. The same again when called twice."""
@@ -397,7 +411,11 @@ class WardenClient:
                     record["sandbox"], record["state"], record["reason"], record.get("cause", "")
                 )
                 self._on_template(state)
+            case "gone":
+                self._on_gone(record["sandbox"])
             case "drain":
+                for sandbox in record["taken"]:
+                    self._on_taken(sandbox)
                 self._on_drain()
 
     def _lose(self, reason: str) -> None:

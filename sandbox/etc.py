@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox.doors import ADDRESS
 from sandbox.policy import HOSTNAME, UID_INSIDE
 
 # Copied as they are where the host has them: facts about installed software, not about the machine.
 COPIED = ("ld.so.cache", "mime.types", "services", "protocols")
 
 
-def etc_files(hostname: str = HOSTNAME) -> dict[str, str]:
-    """Give the files by name and their text."""
+def etc_files(hostname: str = HOSTNAME, door_names: Sequence[str] = ()) -> dict[str, str]:
+    """Give the files by name and their text; `door_names` lead to the sandbox's doors."""
+    doors = f"{ADDRESS} {' '.join(door_names)}\n" if door_names else ""
     return {
         "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\n"
         f"micro:x:{UID_INSIDE}:{UID_INSIDE}:Micro:/tmp:/bin/sh\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\nmicro:x:{UID_INSIDE}:\nnogroup:x:65534:\n",
-        "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n",
+        "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n{doors}",
         "hostname": f"{hostname}\n",
         # No name server: a sandbox has no network, and a query then fails at once.
         "resolv.conf": "",
@@ -28,13 +31,18 @@ def etc_files(hostname: str = HOSTNAME) -> dict[str, str]:
 
 
 def write_etc(
-    directory: Path, *, hostname: str = HOSTNAME, host_network: bool = False, host: Path = Path("/etc")
+    directory: Path,
+    *,
+    hostname: str = HOSTNAME,
+    door_names: Sequence[str] = (),
+    host_network: bool = False,
+    host: Path = Path("/etc"),
 ) -> None:
     """Fill `directory` (made if absent) for sandboxes; with `host_network`, with the host's resolver."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     copied = (*COPIED, "resolv.conf", "hosts", "nsswitch.conf") if host_network else COPIED
-    contents = {name: text.encode() for name, text in etc_files(hostname).items()}
+    contents = {name: text.encode() for name, text in etc_files(hostname, door_names).items()}
     contents |= {name: (host / name).read_bytes() for name in copied if (host / name).is_file()}
     for name, content in contents.items():
         _write(directory / name, content)

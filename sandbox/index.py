@@ -20,7 +20,9 @@ TRANSLATED = {
     "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
 }
 # Lines of uv that show places of this machine.
-HIDDEN_LINE = re.compile(r"Using C?Python|Using PyPy|warning: .*(hardlink|cache)|.*/build/lock\.txt")
+HIDDEN_LINE = re.compile(
+    r"Using C?Python|Using PyPy|warning: .*(hardlink|cache)|.*/build/lock\.txt|.* `/cache/"
+)
 
 
 def index_environment(operator: Mapping[str, str]) -> dict[str, str]:

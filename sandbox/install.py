@@ -18,18 +18,18 @@ Theory of operation
     by everybody. Where builds are allowed a package's code runs: such sets have a cache and an id of their
     project's own (`scope`).
 
-    Deadline, bytes and number of files are watched while it runs. Whatever fails leaves nothing but log
-    lines.
+    Deadline, bytes and number of files are watched while it runs, in the target and in the cache, where
+    archives are unpacked first. Whatever fails leaves nothing but log lines.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
-import select
 import selectors
 import shutil
 import subprocess
@@ -41,26 +41,32 @@ from pathlib import Path
 
 import uv
 
-from sandbox import bwrap, policy, visible
+from sandbox import bwrap, caches, policy, visible
+from sandbox.build_log import BuildLog, UvLines
 from sandbox.etc import write_etc
-from sandbox.index import HIDDEN_LINE, explain_failure, index_environment, local_index_paths
+from sandbox.index import explain_failure, index_environment, local_index_paths
 from sandbox.interpreters import Interpreter
 from sandbox.requirements import RequirementsError, read_requirements
-from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree
+from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree, too_large
 
 DEADLINE_S = 120.0
 LOCK_BYTES = 4 * 1024 * 1024
 # Beside the sets, so that the last step is a rename; sets have no dot in their names.
 STAGING = ".install-"
 STAGING_AGE_S = 3600.0
-LOG_WAIT_MS = 500
-LOG_BYTES = 256 * 1024
 WATCH_S = 0.25
+# Looking may take at most this share of the time.
+WATCH_SHARE = 0.1
+# What one install may add to its cache: its packages, those it tried, and those of an install beside it.
+CACHE_GROWTH = 4
 # How long an unpinned file may be answered from the last resolution. One with a date in the past never
 # changes.
 REMEMBER_S = 3600.0
 # Changes when the same lock would be installed otherwise.
 FORMAT = "1"
+
+# What uv says of a file beyond `bytes_max`, which no process of an install can write.
+FILE_TOO_LARGE = f"(os error {errno.EFBIG})"
 
 # Projects from that time expect pkg_resources to be there.
 SETUPTOOLS = "setuptools"
@@ -113,7 +119,7 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
 
     Raises: InstallError.
     """
-    work = _Work(request, place, _Log(log), time.monotonic() + place.deadline_s)
+    work = _Work(request, place, BuildLog(log), time.monotonic() + place.deadline_s)
     if place.namespace is not None:
         visible.enter(place.namespace)
     try:
@@ -164,34 +170,13 @@ def find_uv(environment: Mapping[str, str] | None = None) -> str:
     return str(Path(found).resolve())
 
 
-class _Log:
-    """Write lines to a descriptor, bounded; a reader that is gone or full loses them."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._ready = select.poll()
-        self._ready.register(descriptor, select.POLLOUT)
-        self._left = LOG_BYTES
-
-    def line(self, text: str) -> None:
-        data = (text.rstrip() + "\n").encode(errors="replace")
-        if len(data) > self._left:
-            return
-        self._left -= len(data)
-        # A pipe that is ready takes PIPE_BUF bytes without waiting.
-        for at in range(0, len(data), select.PIPE_BUF):
-            with contextlib.suppress(OSError):
-                if self._ready.poll(LOG_WAIT_MS):
-                    os.write(self._descriptor, data[at : at + select.PIPE_BUF])
-
-
 @dataclass
 class _Work:
     """Carry one install: what is wanted, where, until when; once opened, its directories."""
 
     request: InstallRequest
     place: InstallPlace
-    log: _Log
+    log: BuildLog
     ends_at: float
     directory: Path = Path()
     target: Path = Path()
@@ -199,6 +184,7 @@ class _Work:
     uv: str = ""
     namespace: int | None = None
     readable: tuple[str, ...] = ()
+    began_at: float = field(default_factory=time.time)
 
     def open(self, stack: contextlib.ExitStack) -> None:
         """Make the staging directory, the cache, and the namespace where the installer reaches them."""
@@ -213,6 +199,7 @@ class _Work:
         self.target = self._make_own(self.directory / "target")
         cache = self.place.data / "cache"
         cache.mkdir(exist_ok=True)
+        caches.prune(cache)
         name = f"project-{self.request.scope}" if self.request.builds_allowed else "wheels"
         self.cache = self._make_own(cache / name)
         write_etc(self.directory / "etc", hostname="install", host_network=True)
@@ -299,6 +286,8 @@ def _install_lock(work: _Work, lock: str, identity: str) -> Installed:
 
 def _explain(work: _Work, errors: str) -> str:
     request = work.request
+    if FILE_TOO_LARGE in errors:
+        return too_large(work.place.bytes_max)
     return explain_failure(errors, runtime=request.interpreter.name, packages_as_of=request.packages_as_of)
 
 
@@ -358,11 +347,11 @@ def _watch(work: _Work, process: subprocess.Popen[bytes]) -> tuple[int, str, str
     """Read both pipes until they end, under the deadline and the limits on what is written."""
     assert process.stdout is not None and process.stderr is not None
     taken = {process.stdout: bytearray(), process.stderr: bytearray()}
-    lines = _Lines(work.log)
+    lines = UvLines(work.log)
     with selectors.DefaultSelector() as selector:
         for stream in taken:
             selector.register(stream, selectors.EVENT_READ)
-        looked_at = time.monotonic()
+        look_at = time.monotonic() + WATCH_S
         while selector.get_map():
             for key, _ in selector.select(WATCH_S):
                 data = os.read(key.fd, 65536)
@@ -375,9 +364,9 @@ def _watch(work: _Work, process: subprocess.Popen[bytes]) -> tuple[int, str, str
                 kept += data
                 if key.fileobj is process.stderr:
                     lines.feed(data)
-            if time.monotonic() - looked_at >= WATCH_S:
+            if (began := time.monotonic()) >= look_at:
                 _check_limits(work)
-                looked_at = time.monotonic()
+                look_at = time.monotonic() + max(WATCH_S, (time.monotonic() - began) / WATCH_SHARE)
     lines.end()
     try:
         status = process.wait(max(0.0, work.ends_at - time.monotonic()))
@@ -391,36 +380,15 @@ def _check_limits(work: _Work) -> None:
     if time.monotonic() > work.ends_at:
         raise InstallError(_too_slow(work.place))
     count_tree(work.target, bytes_max=work.place.bytes_max)
+    if caches.count_new_bytes(work.cache, since_s=work.began_at) > CACHE_GROWTH * work.place.bytes_max:
+        caches.retire(work.cache)
+        raise InstallError(too_large(work.place.bytes_max))
 
 
 def _too_slow(place: InstallPlace) -> str:
     return (
         f"Installing took longer than {place.deadline_s:g} s and was stopped; name fewer or smaller packages."
     )
-
-
-class _Lines:
-    """Pass on whole lines of uv to the log, but those about this machine."""
-
-    def __init__(self, log: _Log) -> None:
-        self._log = log
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            self._pass_on(line)
-        self._rest = self._rest[-LOG_BYTES:]
-
-    def end(self) -> None:
-        if self._rest:
-            self._pass_on(self._rest)
-        self._rest = b""
-
-    def _pass_on(self, line: bytes) -> None:
-        text = line.decode(errors="replace")
-        if not HIDDEN_LINE.match(text):
-            self._log.line(text)
 
 
 def _publish(work: _Work, identity: str) -> Installed:

@@ -11,7 +11,7 @@ import signal
 
 AT_FDCWD = -100
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
-CLONE_NEWNS = 0x0002_0000
+CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSYMFOLLOW = 1, 2, 4, 0x20_0000
 MS_UNBINDABLE = 1 << 17
@@ -114,6 +114,12 @@ def detach(path: str) -> None:
 def enter_mounts(namespace: int) -> None:
     """Move this process (one thread) into a mount namespace; its directory becomes the root there."""
     if _libc.setns(namespace, CLONE_NEWNS) < 0:
+        raise _error("setns")
+
+
+def enter_network(namespace: int) -> None:
+    """Move this process (one thread) into a network namespace."""
+    if _libc.setns(namespace, CLONE_NEWNET) < 0:
         raise _error("setns")
 
 

@@ -21,8 +21,11 @@ UID_INSIDE = 1000
 HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
-BOOT = "/runtime/boot.py"
+RUNTIME = "/runtime"
+BOOT = f"{RUNTIME}/boot.py"
 TMP = "/tmp"  # noqa: S108  # the sandbox's own
+CA_BUNDLE = "/etc/ssl/bundle.pem"  # the system's roots and the host's authority
+CA_OWN = "/etc/ssl/microhost.pem"  # the host's authority alone
 
 # Where programs and libraries lie outside /usr; links on a machine with merged directories, directories on
 # others.
@@ -58,6 +61,10 @@ ENVIRONMENT = (
     ("HOME", TMP),
     ("TMPDIR", TMP),
     ("LANG", "C.UTF-8"),
+    # Whom the guest trusts; Node adds to what it brings, the others take the file instead of their own.
+    ("SSL_CERT_FILE", CA_BUNDLE),
+    ("REQUESTS_CA_BUNDLE", CA_BUNDLE),
+    ("NODE_EXTRA_CA_CERTS", CA_OWN),
     # One thread each: a template that holds no thread can be forked.
     ("OMP_NUM_THREADS", "1"),
     ("OPENBLAS_NUM_THREADS", "1"),
@@ -140,7 +147,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
         # Before what may lie below it.
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
-        *("--ro-bind", policy.runtime, "/runtime"),
+        *("--ro-bind", policy.runtime, RUNTIME),
         *(
             ("--ro-bind", policy.dependencies, "/dependencies")
             if policy.dependencies

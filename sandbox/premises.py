@@ -15,13 +15,16 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import cgroups, install, interpreters, policy, visible
+from sandbox import cgroups, install, interpreters, kernel, policy, visible
 from sandbox.bwrap import find_bwrap
+from sandbox.certificates import Certificates
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
+from sandbox.runtime import keep_copy
 
 OWN_DIRECTORIES = ("envs", "cache", "run")
 CLEAR_S = 10.0
@@ -42,6 +45,8 @@ class Premises:
     tree: cgroups.Tree
     namespace: int
     etc: str
+    certificates: Certificates
+    runtime: Path
     bwrap: str
     interpreters: list[Interpreter]
     proc_entries: frozenset[str]
@@ -51,8 +56,10 @@ class Premises:
         visible.enter(self.namespace)
 
 
-def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
+def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = ()) -> Premises:
     """Take the data directory, clear what an earlier run left, make the control groups.
+
+    `door_names` are the host names by which sandboxes reach us.
 
     Raises: PremisesError.
     """
@@ -69,14 +76,15 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
     tree = _open_tree(lock, data)
     envs = _open_own(directory, "envs")
     etc = data / "run" / "etc"
-    write_etc(etc)
+    write_etc(etc, door_names=door_names)
+    copy = keep_copy(runtime, data / "run")
     found = interpreters.find()
     if not found:
         raise PremisesError(
             "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
         )
     shown: list[str | Path] = [
-        runtime,
+        copy,
         etc,
         *install.sources(data, os.environ),
         bwrap,
@@ -90,6 +98,8 @@ def prepare(data: Path, *, uid: int, runtime: Path) -> Premises:
         tree=tree,
         namespace=visible.open_namespace(shown),
         etc=str(etc),
+        certificates=Certificates(directory, _open_ssl(directory), uid=uid),
+        runtime=copy,
         bwrap=bwrap,
         interpreters=found,
         proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),
@@ -145,6 +155,11 @@ def _open_own(directory: int, name: str) -> int:
             f"Directory '{name}' of the data directory does not belong to root alone; move it away and start again."
         )
     return opened
+
+
+def _open_ssl(directory: int) -> int:
+    """Open what sandboxes see as /etc/ssl."""
+    return kernel.open_beneath(directory, "run/etc/ssl", os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _take_lock(directory: int, data: Path) -> int:

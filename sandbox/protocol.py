@@ -18,6 +18,9 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
     kill    {"executor"} -> {"evidence": {"cause": "out_of_memory" | "killed" | "exited" | "sandbox_died", "status": int | null,
             "peak_memory_bytes", "cpu_s"}}
             end an executor at once with all it started; answers the same again when called twice, or after it died by itself
+    doors   {"sandbox"} -> [port 80, port 443]
+            the listening sockets in the sandbox's own network (doors.py), non-blocking; every host that asks gets duplicates, at any
+            time from the end of `boot` to the event `gone`
     stop    {"sandbox"}   end a sandbox with all its executors
     list    -> {"sandboxes": [{"sandbox", "micro", "revision", "state", "mode", "memory_bytes", "executors": [...]}]}
     install {"build", "runtime", "packages_as_of": date | null, "builds_allowed": bool,
@@ -32,7 +35,8 @@ Events {"event", ...}
     template {"sandbox", "state": "ready" | "unsafe" | "failed" | "died", "reason"}
              unsafe: not fit to be forked, `reason` says what it holds; stop it and attach a new sandbox in mode `fresh`
     exited   {"executor", "sandbox", "evidence"}
-    drain    {}   stop scheduling, finish what runs, exit
+    gone     {"sandbox"}   nothing of it is left; told to every host, after every end, also after `stop`
+    drain    {"taken": [sandboxes]}   stop scheduling, finish what runs, exit; a successor accepts on the doors of those `taken`
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox import forksafety, launch, memory, policy, seccomp, wire
+from sandbox import doors, forksafety, launch, memory, policy, seccomp, wire
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter
@@ -111,6 +111,7 @@ class Sandbox:
         self.mode: str | None = None
         self.revision: str | None = None
         self.owner: object | None = None
+        self.door_holders: set[object] = set()
         self.executors: dict[str, Executor] = {}
         self._means = means
         self._on_gone = on_gone
@@ -124,6 +125,7 @@ class Sandbox:
         self._template_pidfd = -1
         self._namespace = -1
         self._template_tmp = -1
+        self.doors: list[int] = []
         self._reply: asyncio.Future[bytes] | None = None
         self._overlay = False
         self._free_slots = list(range(policy.SLOTS - 1, -1, -1))
@@ -151,7 +153,8 @@ class Sandbox:
                 if await self._hear() != b"B":
                     raise GuestError("the guest did not say that it is up")
                 self._find_template()
-                await self._move_template(self._waiting_room)
+                # the move may take 16 ms, the doors 2: neither waits for the other
+                await asyncio.gather(self._open_doors(), self._move_template(self._waiting_room))
         except (TimeoutError, OSError, GuestError, MountError) as error:
             reason = str(error) or f"it was not up within {BOOT_S:.0f} s"
             said = self._read_boot_log()
@@ -224,6 +227,18 @@ class Sandbox:
         self._template = guests[0]
         self._template_pidfd = os.pidfd_open(self._template)
         self._namespace = os.open(f"/proc/{self._template}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    async def _open_doors(self) -> None:
+        """Listen in the sandbox's own network; no tenant code has run yet."""
+        if not self._means.guards.new_network:
+            return  # a known-bad twin: this would be the machine's own loopback
+        network = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if doors.is_own(network):
+                raise GuestError("the sandbox has no network of its own")
+            self.doors = self._keep_all(await self._means.mounter.open_doors(network))
+        finally:
+            os.close(network)
 
     def _has_template(self) -> bool:
         poll = select.poll()
@@ -516,10 +531,13 @@ class Sandbox:
 
         Raises: GuestError in that case.
         """
+        return self._keep_all([descriptor])[0]
+
+    def _keep_all(self, descriptors: list[int]) -> list[int]:
         if self.state in ("ending", "gone"):
-            wire.close([descriptor])
+            wire.close(descriptors)
             raise GuestError("the sandbox was ended")
-        return descriptor
+        return descriptors
 
     async def _load(self, slot: Slot) -> None:
         """Let the template wait where its next executor will live."""
@@ -647,13 +665,14 @@ class Sandbox:
         self._prepared, self._loaded = [], None
         if self._control is not None:
             self._control.close()
-        held = [self._boot_log, self._namespace, self._template_tmp, self._template_pidfd]
+        held = [self._boot_log, self._namespace, self._template_tmp, self._template_pidfd, *self.doors]
         if self._bwrap is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._bwrap.pid, 0)
             held += [self._bwrap.pidfd, self._bwrap.complaint]
         wire.close([each for each in held if each >= 0])
         self._boot_log = self._namespace = self._template_tmp = self._template_pidfd = -1
+        self.doors = []
 
     # --- the control socket
 

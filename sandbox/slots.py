@@ -7,8 +7,9 @@ Theory of operation
     the socket and ends. Paths inside are opened without following links. A slot is a recursive clone of
     the sandbox's root at /x/<n> and, on its /tmp, a fresh tmpfs: plain where the template left its /tmp
     empty, else the upper layer of an overlay over it. /x is unbindable, so a clone holds no other slot.
-    The same worker moves the template into the slot's control group: the move may take 16 ms, and nobody
-    waits for it here. Jobs carry no tenant bytes; every job has a deadline.
+    The same kind of worker opens the sandbox's doors in its network (doors.py), and moves the template into a
+    slot's control group: the move may take 16 ms, and nobody waits for it here. Jobs carry no tenant bytes;
+    every job has a deadline.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sandbox import cgroups, kernel, wire
+from sandbox import cgroups, doors, kernel, wire
 from sandbox.wire import Record
 
 JOB_S = 5.0
@@ -82,6 +83,14 @@ class Mounter:
         request = {"do": "make_slot", "slot": slot, "uid": uid, "bytes": tmp_bytes, "overlay": overlay}
         return _only(await self._ask(request, [namespace]))
 
+    async def open_doors(self, network: int) -> list[int]:
+        """Listen inside a network namespace; gives one descriptor for each of `doors.PORTS`."""
+        _, found = await self._ask({"do": "open_doors"}, [network])
+        if len(found) != len(doors.PORTS):
+            wire.close(found)
+            raise MountError("the mounter sent no doors")
+        return found
+
     async def free_slot(self, namespace: int, slot: int) -> None:
         """Unmount slot `slot`; what was in its /tmp is gone."""
         await self._ask({"do": "free_slot", "slot": slot}, [namespace])
@@ -101,6 +110,10 @@ class Mounter:
             wire.send(self._socket, wire.encode({**record, "job": job}), descriptors)
             async with asyncio.timeout(JOB_S):
                 answer, received = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and not future.exception():
+                wire.close(future.result()[1])
+            raise
         except TimeoutError as error:
             raise MountError(f"the job '{record['do']}' took longer than {JOB_S:.0f} s") from error
         except OSError as error:
@@ -238,6 +251,11 @@ def _free_slot(record: Record, descriptors: list[int]) -> _Done:
     return {}, []
 
 
+def _open_doors(record: Record, descriptors: list[int]) -> _Done:
+    kernel.enter_network(descriptors[0])
+    return {}, doors.open_doors()
+
+
 def _join(record: Record, descriptors: list[int]) -> _Done:
     cgroups.join(record["files"], record["pid"])
     return {}, []
@@ -248,5 +266,6 @@ _JOBS: dict[str, Callable[[Record, list[int]], _Done]] = {
     "seal": _seal,
     "make_slot": _make_slot,
     "free_slot": _free_slot,
+    "open_doors": _open_doors,
     "join": _join,
 }

@@ -36,12 +36,15 @@ def count_tree(directory: Path, *, bytes_max: int = BYTES_MAX, files_max: int = 
                 total += 0 if name.endswith(".pyc") else size
                 files += 1
         if total > bytes_max:
-            raise InstallError(
-                f"The dependencies are larger than {bytes_max / 1e6:g} MB; name fewer or smaller packages."
-            )
+            raise InstallError(too_large(bytes_max))
         if files > files_max:
             raise InstallError(f"The dependencies have more than {files_max} files; name fewer packages.")
     return total
+
+
+def too_large(bytes_max: int) -> str:
+    """Give the sentence for dependencies over the limit."""
+    return f"The dependencies are larger than {bytes_max / 1e6:g} MB; name fewer or smaller packages."
 
 
 def keep_tree(tree: Path, final: Path, *, owner: int | None) -> None:

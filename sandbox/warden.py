@@ -41,6 +41,7 @@ from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
 from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
 from sandbox.slots import Mounter
+from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 
 UIDS = 9_998  # of the range of 10,000: the first is the host's, the last the installer's
@@ -62,21 +63,27 @@ class WardenSettings:
 
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
+    `tls_port` is of a second listening socket, None when there is none. `host_files` are opened for each host;
+    `door_names` lead, inside a sandbox, to its doors (doors.py).
     """
 
     data: Path
     runtime: Path
     host: str = "127.0.0.1"
     port: int = 8000
+    tls_port: int | None = None
     uid_base: int = 210_000
     memory_bytes: int = 4096 * 1024 * 1024
     tmp_bytes: int = 4096 * 1024 * 1024
     tasks: int = 1024
+    dependencies_bytes: int = BYTES_MAX
     import_s: float = 30.0
     accepted: frozenset[str] = frozenset()
     host_environment: Mapping[str, str] = field(default_factory=dict)
+    host_files: Mapping[str, Path] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     visible: tuple[Path, ...] = ()
+    door_names: tuple[str, ...] = ("database.deta.sh", "drive.deta.sh")
     check_guards: bool = True
     guards: policy.Guards = field(default_factory=policy.Guards)
 
@@ -84,8 +91,14 @@ class WardenSettings:
 def run(settings: WardenSettings, host_argv: list[str]) -> int:
     """Be the warden until SIGTERM or SIGINT; gives the exit code."""
     try:
-        premises = prepare(settings.data, uid=settings.uid_base, runtime=settings.runtime)
-        listener = _listen(settings)
+        premises = prepare(
+            settings.data,
+            uid=settings.uid_base,
+            runtime=settings.runtime,
+            door_names=settings.door_names,
+        )
+        listeners = _listen_all(settings)
+        wire.close(list(_open_files(settings).values()))
     except (PremisesError, OSError) as error:
         _log(str(error))
         return 1
@@ -96,7 +109,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
     os.umask(0o022)
     kernel.name_process("microhost-warden")
     try:
-        return asyncio.run(Warden(settings, premises, listener, host_argv).main())
+        return asyncio.run(Warden(settings, premises, listeners, host_argv).main())
     finally:
         if not clear_tree(premises.tree):
             _log("processes of a sandbox could not be ended; the next start tries again")
@@ -106,11 +119,15 @@ class Warden:
     """Serve one host after the other until told to stop."""
 
     def __init__(
-        self, settings: WardenSettings, premises: Premises, listener: socket.socket, host_argv: list[str]
+        self,
+        settings: WardenSettings,
+        premises: Premises,
+        listeners: Mapping[str, socket.socket],
+        host_argv: list[str],
     ) -> None:
         self._settings = settings
         self._premises = premises
-        self._listener = listener
+        self._listeners = listeners
         self._host_argv = host_argv
         self._hosts: list[Host] = []
         self._sandboxes: dict[str, Sandbox] = {}
@@ -128,7 +145,7 @@ class Warden:
             mounter=self._mounter,
             enter_namespace=premises.enter_namespace,
             bwrap=premises.bwrap,
-            runtime=str(settings.runtime),
+            runtime=str(premises.runtime),
             etc=premises.etc,
             proc_entries=premises.proc_entries,
             guards=settings.guards,
@@ -142,6 +159,7 @@ class Warden:
             environment=settings.environment,
             uid_base=settings.uid_base,
             deta_version=_digest(settings.runtime / "packages" / "deta"),
+            bytes_max=settings.dependencies_bytes,
         )
         self._operations: dict[str, Callable[[Host, Record, list[int]], Awaitable[Record]]] = {
             "boot": self._boot,
@@ -153,6 +171,11 @@ class Warden:
             "sweep": self._sweep,
             "ready": self._ready,
             "doctor": self._doctor,
+        }
+        # those that answer themselves, with descriptors
+        self._handovers: dict[str, Callable[[Host, Record], Awaitable[None]]] = {
+            "lease": self._lease_fork,
+            "doors": self._doors,
         }
 
     # --- the warden's own life
@@ -168,6 +191,7 @@ class Warden:
         try:
             if await self._check_guards():
                 self._start_host()
+                self._spawn(self._compile_runtime())
                 await self._stopping.wait()
                 await self._drain()
         finally:
@@ -202,6 +226,12 @@ class Warden:
             self._exit_code = 1
         return not refused
 
+    async def _compile_runtime(self) -> None:
+        """Compile what every sandbox imports first; those that start before it is done do without."""
+        result = await self._builds.compile_runtime()
+        if result.get("failed") or "error" in result:
+            _log(f"the runtime could not be compiled: {result}")
+
     def _on_stop_signal(self) -> None:
         if self._stopping.is_set():
             self._hurry.set()
@@ -232,6 +262,17 @@ class Warden:
     # --- hosts
 
     def _start_host(self) -> None:
+        try:
+            files = _open_files(self._settings)
+        except OSError as error:  # better to serve without them than not at all
+            _log(f"the next host does without a file: {error}")
+            files = {}
+        try:
+            self._start_host_with(files)
+        finally:
+            wire.close(list(files.values()))
+
+    def _start_host_with(self, files: Mapping[str, int]) -> None:
         settings = self._settings
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -245,7 +286,10 @@ class Warden:
             uid=settings.uid_base,
             visible=[*visible.python_paths(), self._premises.data, settings.runtime, *settings.visible],
             join_files=self._premises.tree.group("host").join_files(),
-            listener=self._listener.fileno(),
+            descriptors={
+                **{name: listener.fileno() for name, listener in self._listeners.items()},
+                **files,
+            },
         )
         host = Host(plan, on_record=self._on_record, on_gone=self._on_host_gone, log=_log)
         self._hosts.append(host)
@@ -253,6 +297,7 @@ class Warden:
     def _on_host_gone(self, host: Host) -> None:
         self._hosts.remove(host)
         for sandbox in self._sandboxes.values():
+            sandbox.door_holders.discard(host)
             if sandbox.owner is host:
                 self._pass_on(sandbox)
             for executor in list(sandbox.executors.values()):
@@ -304,8 +349,9 @@ class Warden:
     async def _answer(self, host: Host, record: Record, descriptors: list[int]) -> None:
         number = record.get("id")
         try:
-            if record.get("op") == "lease":
-                await self._lease_fork(host, record)
+            handover = self._handovers.get(str(record.get("op")))
+            if handover is not None:
+                await handover(host, record)
                 return
             operation = self._operations.get(str(record.get("op")))
             if operation is None:
@@ -332,11 +378,18 @@ class Warden:
             raise RefusedError(f"Sandbox '{order.sandbox}' exists already.")
         if not self._free_uids or self._stopping.is_set():
             raise RefusedError("There is no room for another sandbox; stop one first.")
+        self._refresh_certificates()
         sandbox = Sandbox(order, self._free_uids.popleft(), self._means, self._on_sandbox_gone)
         sandbox.owner = host
         self._sandboxes[order.sandbox] = sandbox
         await sandbox.boot()
         return {}
+
+    def _refresh_certificates(self) -> None:
+        try:
+            self._premises.certificates.refresh()
+        except OSError as error:  # those of the last time are there, and whole
+            _log(f"the certificates of sandboxes could not be written: {error.strerror}")
 
     def _order(self, record: Record) -> Order:
         settings = self._settings
@@ -372,6 +425,7 @@ class Warden:
     def _on_sandbox_gone(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)
         self._free_uids.append(sandbox.uid)
+        self._emit({"event": "gone", "sandbox": sandbox.id}, None)
 
     async def _attach(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         sandbox = self._find(record)
@@ -417,6 +471,13 @@ class Warden:
         if not host.send(answer, descriptors):
             executor.end("killed")
         executor.hand_over()
+
+    async def _doors(self, host: Host, record: Record) -> None:
+        sandbox = self._find(record)
+        if not sandbox.doors:
+            raise RefusedError(f"Sandbox '{sandbox.id}' has no doors; it is {sandbox.state}.")
+        sandbox.door_holders.add(host)
+        host.send({"re": record.get("id"), "ok": True}, sandbox.doors)
 
     async def _kill(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         identity = requests.identity(record, "executor")
@@ -468,9 +529,10 @@ class Warden:
         if host.state == "starting":
             host.state = "serving"
         self._served = True
+        taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:
-                other.drain()
+                other.drain(taken)
         for sandbox in [each for each in self._sandboxes.values() if each.owner is None]:
             self._spawn(sandbox.end(""))
         return {}
@@ -490,19 +552,39 @@ def _checked(result: Record) -> Record:
     return result
 
 
-def _listen(settings: WardenSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen_all(settings: WardenSettings) -> dict[str, socket.socket]:
+    """Listen on every port that is wanted; gives each socket by the variable that tells the host of it."""
+    listeners = {"MICROHOST_LISTEN_FD": _listen(settings.host, settings.port, "--port")}
+    if settings.tls_port is not None:
+        listeners["MICROHOST_TLS_LISTEN_FD"] = _listen(settings.host, settings.tls_port, "--tls-port")
+    return listeners
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         raise OSError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}; choose another with {option}."
         ) from error
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _open_files(settings: WardenSettings) -> dict[str, int]:
+    """Open the host's files. Raises: OSError, and then none is open."""
+    opened: dict[str, int] = {}
+    for name, file in settings.host_files.items():
+        try:
+            opened[name] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            wire.close(list(opened.values()))
+            raise OSError(f"Cannot read '{file}': {error.strerror}.") from error
+    return opened
 
 
 def _raise_open_files() -> None:

@@ -131,10 +131,23 @@ class Host:
 
     def kill_host_process(self) -> None:
         """Kill the unprivileged process that serves; the parent of all starts another one."""
+        os.kill(self.serving_pid(), signal.SIGKILL)
+
+    def serving_pids(self) -> list[int]:
+        """Give the unprivileged processes that serve: one, or two while one replaces the other."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        serving = [pid for pid in children if b"microhost.serve" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = []
+        for pid in children:
+            with contextlib.suppress(OSError):
+                if b"microhost.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+        return found
+
+    def serving_pid(self) -> int:
+        """Give the only process that serves."""
+        serving = self.serving_pids()
         assert len(serving) == 1, f"{len(serving)} host processes"
-        os.kill(int(serving[0]), signal.SIGKILL)
+        return serving[0]
 
     def restart(self) -> None:
         """Start again on the same data and port after `stop` or `kill`."""

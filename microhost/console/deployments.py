@@ -20,7 +20,8 @@ from microhost.console.routes import Endpoint, Policy, answer, refusal_of
 from microhost.console.services import Services
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
-from microhost.micros.deploy import Deployment, Phase, Upload
+from microhost.micros.deploy import Deployment, Upload
+from microhost.micros.progress import Phase
 from microhost.records import Micro
 
 DEPLOYMENTS = f"{MICRO}/deployments"
@@ -243,16 +244,7 @@ def _check_type(request: Request) -> None:
 
 
 def _show(deployment: Deployment) -> DeploymentShown:
-    report = deployment.report
-    return DeploymentShown.of(
-        deployment.revision,
-        interface=report.interface,
-        run=list(report.run_actions),
-        cron=report.cron,
-        mode=report.mode,
-        warnings=list(deployment.warnings),
-        seconds=dict(deployment.seconds),
-    )
+    return DeploymentShown.of(deployment.revision, seconds=dict(deployment.seconds))
 
 
 def _event(name: str, content: object) -> bytes:

@@ -8,17 +8,14 @@ right ones still pass.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from starlette.requests import Request
 
 from microhost.errors import ClientError, OverloadedError
-from microhost.limits import WRONG_TOKENS_PER_MINUTE
+from microhost.micros.throttle import MINUTE_S, Throttle
 
-MINUTE_S = 60.0
-CLIENTS_REMEMBERED = 10_000
 TOKEN_CHARACTERS_MAX = 256
 
 
@@ -35,7 +32,7 @@ class Guard:
     def __init__(self, tokens: Tokens, clock: Callable[[], float] = time.monotonic) -> None:
         """Believe `tokens`; `clock` counts seconds."""
         self._tokens = tokens
-        self._wrong = _Counts(clock)
+        self._wrong = Throttle(clock)
 
     def check_owner(self, request: Request) -> None:
         """Pass when the request carries `Authorization: Bearer <access token>`, once.
@@ -56,29 +53,6 @@ class Guard:
             raise _too_many()
         self._wrong.add(client)
         raise _unauthorized()
-
-
-class _Counts:
-    """Count what happened in the running minute, by key; the keys longest untouched are forgotten first."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def is_full(self, key: str) -> bool:
-        return self._current(key)[1] >= WRONG_TOKENS_PER_MINUTE
-
-    def add(self, key: str) -> None:
-        since, count = self._current(key)
-        self._counts[key] = (since, count + 1)
-        self._counts.move_to_end(key)
-        while len(self._counts) > CLIENTS_REMEMBERED:
-            self._counts.popitem(last=False)
-
-    def _current(self, key: str) -> tuple[float, int]:
-        now = self._clock()
-        since, count = self._counts.get(key, (now, 0))
-        return (since, count) if now - since < MINUTE_S else (now, 0)
 
 
 def _bearer(request: Request) -> str | None:

@@ -119,8 +119,8 @@ class MicroList(Given):
 
 
 class DeploymentShown(Given):
-    """Show a deployment; `interface`, `run` and `cron` tell what its entry file offers, right after it was
-    deployed.
+    """Show a deployment; `interface`, `run`, `cron`, `mode` and `warnings` tell what its import found when it was
+    deployed, `seconds` how long each phase took, in the answer to the deployment only.
     """
 
     id: str
@@ -142,6 +142,15 @@ class DeploymentShown(Given):
     @classmethod
     def of(cls, revision: Revision, **more: Any) -> DeploymentShown:
         """Show `revision`, with `more` that is known of it."""
+        report = revision.report
+        if report is not None:
+            more = {
+                "interface": report.interface,
+                "run": list(report.run_actions),
+                "cron": report.cron,
+                "mode": report.mode,
+                "warnings": list(report.warnings),
+            } | more
         return cls(
             id=revision.id,
             number=revision.number,

@@ -135,12 +135,14 @@ class Projects:
         project = self._project(request)
         key, text = keys.new_project_key(project.id, body.name, now=self._clock())
         await asyncio.to_thread(self._meta.add_project_key, key)
+        self._catalog.announce_keys(project.id)
         return ProjectKeyGiven(name=key.name, key=text)
 
     async def delete_key(self, request: Request) -> None:
         """Delete a key; it opens nothing any more when this has answered."""
         project = self._project(request)
         await asyncio.to_thread(self._meta.delete_project_key, project.id, request.path_params["name"])
+        self._catalog.announce_keys(project.id)
 
     def _project(self, request: Request) -> Project:
         return self._catalog.get_project(request.path_params["project"])

@@ -1,4 +1,4 @@
-"""Decide what a host name means: a Micro's label, the console's own names, or nothing of ours. Pure.
+"""Decide what a host name means: a Micro's label, a product, the console's own names, or nothing of ours. Pure.
 
 Source: RFC 9110, section 7.2 (exactly one Host); RFC 1123, section 2.1 (the shape of a name).
 """
@@ -9,7 +9,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-CONSOLE_LABELS = frozenset(("www", "api", "web", "database", "drive"))
+CONSOLE_LABELS = frozenset(("www", "api", "web"))
+PRODUCT_LABELS = {"database": "base", "drive": "drive"}
+# Deta docs, Base > HTTP and Drive > HTTP: the original's own names, for whoever points them at us
+PRODUCT_NAMES = {b"database.deta.sh": "base", b"drive.deta.sh": "drive"}
 CACHED_NAMES = 4096
 
 _LABEL = rb"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -22,14 +25,15 @@ _PORT_MAX = 65_535
 class Place:
     """Say where a valid host name leads. `name` is canonical: lower case, no port, no final dot.
 
-    `label` names a Micro, perhaps one that does not exist; `is_console` is for the ASGI application;
-    neither: not ours.
+    `label` names a Micro, perhaps one that does not exist; `is_console` and `product` ('base' or 'drive') are for
+    the ASGI application; none of them: not ours.
     """
 
     name: bytes
     port: bytes = b""
     label: str = ""
     is_console: bool = False
+    product: str = ""
 
 
 class Names:
@@ -61,6 +65,8 @@ class Names:
         if canonical is None:
             return None
         name, port = canonical
+        if name in PRODUCT_NAMES:
+            return Place(name, port, product=PRODUCT_NAMES[name])
         label, found, rest = name.partition(self._suffix)
         if name == self._domain or (self._domain == b"localhost" and _is_loopback(name)):
             return Place(name, port, is_console=True)
@@ -68,6 +74,8 @@ class Names:
             text = label.decode("ascii")
             if text in CONSOLE_LABELS:
                 return Place(name, port, is_console=True)
+            if text in PRODUCT_LABELS:
+                return Place(name, port, product=PRODUCT_LABELS[text])
             return Place(name, port, label=text)
         return Place(name, port)
 

@@ -18,7 +18,7 @@ import logging
 import resource
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -92,7 +92,7 @@ class Gateway:
         self.patience = patience
         self.most_connections = connections
         self.wheel = Wheel()
-        self.silent: dict[GatewayProtocol, None] = {}
+        self.room = Room()
         self.date = _date_line()
         self._turns = 0
         pools.each_turn(self._turn)
@@ -103,11 +103,19 @@ class Gateway:
             self.date = _date_line()
         self.wheel.turn(now)
 
-    def make_room(self) -> None:
-        """Close the connection that has been silent for longest."""
+
+class Room:
+    """Hold the connections that wait for nothing, the one that is silent for longest first."""
+
+    def __init__(self) -> None:
+        self.silent: dict[GatewayProtocol, None] = {}
+
+    def make(self) -> bool:
+        """Close the connection that has been silent for longest; tell whether there was one."""
         for oldest in self.silent:
-            oldest.expire()
-            return
+            oldest.make_way()
+            return True
+        return False
 
 
 class Exchange(Protocol):
@@ -170,7 +178,7 @@ class Constant:
 class GatewayProtocol(HttpToolsProtocol):
     """Serve one connection."""
 
-    gateway: ClassVar[Gateway]
+    gateway: Gateway  # of the class for visitors, of the connection for sandboxes
 
     def __init__(
         self,
@@ -203,6 +211,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._peer = b""
         self._port = b""
         self._is_trusted = False
+        self.room = self.gateway.room
 
     # The transport
 
@@ -217,19 +226,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self._port = str(self.server[1] if self.server and self.server[1] else "").encode()
         self._is_trusted = gateway.upstreams.trusts(host)
         self._spoke = gateway.wheel.add(self)
-        if len(self.connections) > gateway.most_connections:
-            if not gateway.silent:
-                transport.write(pages.answer(503, "Too many connections.", extra=b"retry-after: 1\r\n"))
-                self._close()
-                return
-            gateway.make_room()
-        gateway.silent[self] = None
+        if len(self.connections) > gateway.most_connections and not self.room.make():
+            transport.write(pages.answer(503, "Too many connections.", extra=b"retry-after: 1\r\n"))
+            self._close()
+            return
+        self.room.silent[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let every exchange know."""
         super().connection_lost(exc)
         self._spoke.discard(self)
-        self.gateway.silent.pop(self, None)
+        self.room.silent.pop(self, None)
         self._deaf = True
         active, self._active = self._active, None
         if active is not None:
@@ -329,7 +336,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Examine the head, find who answers it."""
         parser = self.parser
         self._phase = _BODY
-        self.gateway.silent.pop(self, None)
+        self.room.silent.pop(self, None)
         try:
             self._check_head()
             head = examine(
@@ -385,7 +392,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         self._read_upstream(head)
         place = head.place
-        if place.is_console:
+        if place.is_console or place.product:
             return self._route_to_console(head, keep_alive, upgrades)
         route = self.gateway.directory.find(place.label) if place.label else None
         if route is None:
@@ -484,7 +491,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._close(linger=not exchange.complete)
             return
         if not self._waiting:
-            self.gateway.silent[self] = None
+            self.room.silent[self] = None
         self._advance()
 
     def cut(self) -> None:
@@ -573,10 +580,14 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def expire(self) -> None:
         """Close a connection that has been silent for too long."""
-        self.gateway.silent.pop(self, None)
+        self.room.silent.pop(self, None)
         self._deaf = True
         if not self.transport.is_closing():
             self.transport.close()
+
+    def make_way(self) -> None:
+        """Close a silent connection because another one needs its place."""
+        self.expire()
 
     # Time
 

@@ -112,7 +112,9 @@ class Catalog:
         self._clock = clock
 
     def load(self) -> None:
-        """Fill the directory with every Micro and access token; at start."""
+        """Fill the directory with every project, Micro and access token; at start."""
+        for project in self._meta.list_projects():
+            self.announce_keys(project.id)
         for micro in self._meta.list_micros():
             self.announce(micro)
         for token in self._meta.list_tokens():
@@ -122,18 +124,31 @@ class Catalog:
         """Bring the directory up to date with a Micro and its API keys."""
         self._directory.put(micro, (key.digest for key in self._meta.list_api_keys(micro.id)))
 
+    def announce_keys(self, project_id: str) -> None:
+        """Bring the directory up to date with a project and its keys, as they stand on the disk."""
+        if self._meta.find_project(project_id) is None:
+            self._directory.remove_project(project_id)
+        else:
+            self._directory.put_project(
+                project_id, (key.digest for key in self._meta.list_project_keys(project_id))
+            )
+
     async def create_project(self, name: str, *, builds_allowed: bool = False) -> Project:
         """Make a project. Raises: ClientError, ConflictError."""
         name = check_name(name, "project")
         project = Project(keys.new_id(keys.PROJECT_ID_CHARACTERS), name, self._clock(), builds_allowed)
         await asyncio.to_thread(self._meta.add_project, project)
+        self.announce_keys(project.id)
         return project
 
     async def delete_project(self, project: Project) -> None:
-        """Delete a project with all its Micros and keys."""
+        """Delete a project with all its Micros and keys; none of these opens anything when this has ended."""
         for micro in self._meta.list_micros(project.id):
             await self.delete_micro(micro)
         await asyncio.to_thread(self._meta.delete_project, project.id)
+        self.announce_keys(project.id)
+        await self._stores.bases.delete_project(project.id)
+        await asyncio.to_thread(self._stores.drives.delete_project, project.id)
 
     async def create_micro(
         self, project: Project, name: str, *, runtime: str | None
@@ -155,6 +170,7 @@ class Catalog:
         )
         key = keys.new_micro_key(project.id, micro.id, self._stores.vault, now=now)
         await asyncio.to_thread(self._meta.add_micro, micro, key)
+        self.announce_keys(project.id)
         self.announce(micro)
         return micro, [warning] if warning else []
 
@@ -183,6 +199,7 @@ class Catalog:
             await self._schedules.remove(micro.id)
             revisions = [revision.id for revision in self._meta.list_revisions(micro.id)]
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
+            self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
             await asyncio.to_thread(self._stores.events.delete_executions, micro.id)

@@ -19,16 +19,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from microhost.errors import Cause, ClientError, ConflictError, MicroError, NotFoundError
-from microhost.limits import LOG_BYTES_PER_EXECUTION, REQUIREMENTS_BYTES, REVISIONS_KEPT
+from microhost.limits import REQUIREMENTS_BYTES, REVISIONS_KEPT
 from microhost.micros import keys
 from microhost.micros.bundle import Base, Bundle, pack, unpack
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.env import Changes, Environments
+from microhost.micros.progress import InstallLog, Progress, Steps
 from microhost.micros.requirements import read_requirements
 from microhost.records import ImportReport, Micro, Revision
 from microhost.storage.stores import Stores
@@ -36,8 +37,6 @@ from sandbox.client import InstallError, WardenError
 
 ENTRY = "main.py"
 UNPACKING_AT_ONCE = 2
-
-Phase = Literal["waiting", "validate", "dependencies", "publish", "start", "switch"]
 
 log = structlog.get_logger("deploy")
 
@@ -87,16 +86,6 @@ class Installer(Protocol):
         """Delete every set that is not among these."""
 
 
-class Progress(Protocol):
-    """Hear how a deployment goes."""
-
-    def phase(self, name: Phase) -> None:
-        """Hear that a phase begins."""
-
-    def line(self, text: str) -> None:
-        """Hear a line of the log."""
-
-
 class RefusedError(ClientError):
     """Report code that was not made live; the revision before it still serves. `log` is the user's, their
     frames first.
@@ -128,11 +117,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Tell what went live, what its owner should know, and how many seconds each phase took."""
+    """Tell what went live, with the report of this very start, and how many seconds each phase took."""
 
     revision: Revision
-    report: ImportReport
-    warnings: tuple[str, ...]
     seconds: Mapping[str, float]
 
 
@@ -186,7 +173,7 @@ class Deployer(Generic[S]):
         Raises: RefusedError, ClientError (413, 422), NotFoundError; then the former revision serves and
         nothing is left.
         """
-        steps = _Steps(progress)
+        steps = Steps(progress)
         steps.begin("waiting")
         async with self._turn(micro_id), self._staging() as staging:
             micro = self._meta.get_micro(micro_id)
@@ -211,13 +198,14 @@ class Deployer(Generic[S]):
                 steps.begin("start")
                 started = await self._start(micro, revision)
                 steps.begin("switch")
+                revision = replace(revision, report=_report(bundle, started.report))
                 revision = await self._go_live(micro, revision, started, bundle.manifest)
             except BaseException:
                 await asyncio.to_thread(self._bundles.remove, [revision.id])
                 raise
             steps.end()
             await self._forget_old(micro.id)
-        return Deployment(revision, started.report, _warnings(bundle, started.report), steps.seconds)
+        return Deployment(revision, steps.seconds)
 
     async def promote(self, micro_id: str, revision_id: str) -> Deployment:
         """Make a kept revision live again, with the Micro's environment of today.
@@ -234,9 +222,7 @@ class Deployer(Generic[S]):
             await self._commit(started, self._meta.make_live, micro_id, revision_id)
             self._switch(micro, revision, started)
             seconds = {"start": round(time.monotonic() - began, 3)}
-            return Deployment(
-                replace(revision, state="live"), started.report, started.report.warnings, seconds
-            )
+            return Deployment(replace(revision, state="live", report=started.report), seconds)
 
     async def change_environment(self, micro_id: str, changes: Changes) -> list[str]:
         """Change variables and restart the live revision with them; give the names there are then.
@@ -306,7 +292,7 @@ class Deployer(Generic[S]):
         if requirements is None:
             return None
         project = self._catalog.get_project(micro.project_id)
-        told = _InstallLog(progress)
+        told = InstallLog(progress)
         try:
             dependencies, _ = await self._installer.install(
                 keys.new_id(),
@@ -373,46 +359,6 @@ class Deployer(Generic[S]):
                 log.warning("dependencies_not_swept", reason=str(error))
 
 
-class _InstallLog:
-    """Keep and pass on what an installation prints, at most LOG_BYTES_PER_EXECUTION: build code may print for
-    ever.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self.text = ""
-        self._progress = progress
-        self._left = LOG_BYTES_PER_EXECUTION
-
-    def add(self, line: str) -> None:
-        if self._left <= 0:
-            return
-        self._left -= len(line.encode("utf-8", "replace")) + 1
-        line = line if self._left > 0 else "(more was printed; it is left out here)"
-        self.text += line if not self.text else f"\n{line}"
-        self._progress.line(line)
-
-
-class _Steps:
-    """Time the phases and tell of them."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-        self._name: Phase | None = None
-        self._since = time.monotonic()
-
-    def begin(self, name: Phase) -> None:
-        self.end()
-        self._name = name
-        self._progress.phase(name)
-
-    def end(self) -> None:
-        now = time.monotonic()
-        if self._name is not None:
-            self.seconds[self._name] = round(now - self._since, 4)
-        self._name, self._since = None, now
-
-
 def _no_entry(micro: Micro, bundle: Bundle) -> str:
     inner = sorted(path for path in bundle.manifest if path.endswith(f"/{ENTRY}"))
     if inner:
@@ -423,13 +369,14 @@ def _no_entry(micro: Micro, bundle: Bundle) -> str:
     return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your 'app' into a file of that name."
 
 
-def _warnings(bundle: Bundle, report: ImportReport) -> tuple[str, ...]:
+def _report(bundle: Bundle, report: ImportReport) -> ImportReport:
+    """Give what is kept with the revision: the import's report and all that its owner should know."""
     fresh = (
         (f"Starts afresh instead of by fork: {report.reason}",)
         if report.mode == "fresh" and report.reason
         else ()
     )
-    return (*bundle.warnings, *report.warnings, *fresh)
+    return replace(report, log="", warnings=(*bundle.warnings, *report.warnings, *fresh))
 
 
 def _install_hints(micro: Micro) -> tuple[str, ...]:

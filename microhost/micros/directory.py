@@ -7,11 +7,14 @@ after each change has reached the disk. Nothing here waits.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 
 from microhost.records import Micro, Token
+
+_NO_KEYS: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,14 @@ class Route:
 
 
 class Directory:
-    """Hold every Micro's route and the owner's access tokens."""
+    """Hold every Micro's route, every project's keys and the owner's access tokens."""
 
     def __init__(self) -> None:
         """Make an empty directory."""
         self._labels: dict[str, Route] = {}
         self._micros: dict[str, Route] = {}
         self._tokens: dict[str, bytes] = {}
+        self._projects: dict[str, dict[bytes, bytes]] = {}
 
     def find(self, label: str) -> Route | None:
         """Find the Micro with this random path or chosen sub-domain; `label` is lower case."""
@@ -55,6 +59,29 @@ class Directory:
         for label in _labels(former.micro):
             if self._labels.get(label) is former:
                 del self._labels[label]
+
+    def put_project(self, project_id: str, digests: Iterable[bytes]) -> None:
+        """Make a project known with the sha256 digests of its keys, or replace what was known of it."""
+        self._projects[project_id] = {each: each for each in digests}
+
+    def remove_project(self, project_id: str) -> None:
+        """Forget a project; nothing happens when it is not known."""
+        self._projects.pop(project_id, None)
+
+    def has_project(self, project_id: str) -> bool:
+        """Tell whether there is a project with this id."""
+        return project_id in self._projects
+
+    def find_project_of(self, key: str) -> str | None:
+        """Give the id of the project that a project key opens, None when `key` opens none.
+
+        Any text may be asked about. The time does not tell whether the project exists, nor how many keys it has: the
+        digests stand in a table whose hash nobody outside can compute, and the last comparison takes constant time.
+        """
+        project_id = key.partition("_")[0]
+        digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
+        known = self._projects.get(project_id, _NO_KEYS).get(digest)
+        return project_id if hmac.compare_digest(digest, known or bytes(len(digest))) and known else None
 
     def put_token(self, token: Token) -> None:
         """Make an access token valid."""

@@ -4,7 +4,7 @@ Theory of operation
     An executor is leased from the warden and belongs to one sandbox. It says `r` once, then runs one execution after the
     other. Its life as seen from here: starting -> idle <-> busy -> gone. It may die at any moment; the channel's end is noticed after
     every frame that it sent was read, and only then the warden's evidence decides how its execution ended.
-    The deadline of an execution is a plain number that the pool's 50 ms turn compares; there is no timer.
+    The deadline of an execution is a plain number that the pool's 50 ms turn compares; only in its last 50 ms it has a timer.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from microhost.limits import (
 from microhost.micros.call import Call
 from microhost.micros.cores import Meter, count_cores, meter_beside
 from microhost.micros.executor import NEVER, Executor, GuestReport
-from microhost.micros.starting import Import, Starter, fingerprint
+from microhost.micros.starting import BeforeCode, Import, Starter, fingerprint
 from microhost.micros.template import StartedRevision, Template
 from microhost.micros.work import Work
 from microhost.records import Event, EventResult, Execution, ImportReport, Micro, Revision
@@ -53,6 +53,7 @@ Load = Callable[[str], Loaded | Awaitable[Loaded]]
 TURN_S = 0.05
 MEMORY_TURNS = 100
 FLOOD_BYTES_A_TURN = 1024 * 1024
+CLOCK_S = 0.001
 START_WAIT_S = IMPORT_TIMEOUT_S + LIFESPAN_STARTUP_S + 5.0
 BROKEN_S = 1.0
 EXIT_GRACE_S = 1.0
@@ -130,6 +131,7 @@ class Pools:
         for info in await self._warden.list():
             if info.sandbox not in self._templates:
                 self._adoptable[info.sandbox] = info
+        await asyncio.gather(*(self._prepare_adoptable(info) for info in self._adoptable.values()))
         self._timer = self._loop.call_later(TURN_S, self._turn)
 
     async def stop(self) -> None:
@@ -152,6 +154,17 @@ class Pools:
     def each_turn(self, listener: Callable[[float], None]) -> None:
         """Call `listener(now)` every 50 ms."""
         self._turn_listeners.append(listener)
+
+    def before_code(self, prepare: BeforeCode) -> None:
+        """Await `prepare(sandbox, micro_id)` for every sandbox before any code runs in it, and for each found at `start`."""
+        self._starter.before_code = prepare
+
+    async def _prepare_adoptable(self, info: SandboxInfo) -> None:
+        try:
+            await self._starter.before_code(info.sandbox, info.micro)
+        except WardenError as error:
+            # it may have ended since, or not be up yet
+            _log.warning("cannot take over sandbox=%s reason=%s", info.sandbox, error)
 
     # What the warden tells
 
@@ -568,8 +581,8 @@ class Pools:
         self._timer = self._loop.call_later(TURN_S, self._turn)
         self._turns += 1
         for template in list(self._templates.values()):
-            for executor in template.overdue(now):
-                self._overdue(executor)
+            for executor in template.due_by(now + TURN_S):
+                self._end_in_time(executor)
             template.send_to_sleep(now)
         self._discard_floods()
         for fleet in list(self._fleets.values()):
@@ -580,7 +593,16 @@ class Pools:
         for listener in self._turn_listeners:
             listener(now)
 
-    def _overdue(self, executor: Executor) -> None:
+    def _end_in_time(self, executor: Executor) -> None:
+        """End it when its deadline has passed; one that comes before the next turn gets a timer of its own."""
+        left_s = executor.deadline - self.now()
+        if left_s > TURN_S:
+            return  # it answered in time, and may be at its next execution already
+        if left_s > 0:
+            assert self._loop is not None
+            # the loop's clock has milliseconds: it may ring a moment too early, and then comes here once more
+            self._loop.call_later(left_s + CLOCK_S, self._end_in_time, executor)
+            return
         if executor.evidence is None and not executor.cut:
             executor.cut = "timeout"
         executor.channel_closed()

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -35,6 +35,7 @@ REPORT_WAIT_S = 2.0
 DIGEST_CHARACTERS = 14
 
 Mode = Literal["fork", "fresh"]
+BeforeCode = Callable[[str, str], Awaitable[None]]  # (sandbox, id of the Micro)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Starter:
     def __init__(self, warden: WardenClient) -> None:
         self._warden = warden
         self._waiting: dict[str, asyncio.Future[TemplateState]] = {}
+        self.before_code: BeforeCode = _nothing
 
     def template_changed(self, state: TemplateState) -> bool:
         """Take the warden's event; False when no start waits for it."""
@@ -110,6 +112,7 @@ class Starter:
                 tasks=EXECUTION_TASKS,
             )
             try:
+                await self.before_code(sandbox, micro.id)
                 return await self._attach(sandbox, micro, revision, environment, mode, reason)
             except BaseException:
                 await self._stop(sandbox)
@@ -177,6 +180,10 @@ class Starter:
     async def _stop(self, sandbox: str) -> None:
         with contextlib.suppress(WardenError):
             await self._warden.stop(sandbox)
+
+
+async def _nothing(sandbox: str, micro_id: str) -> None:
+    """Do nothing before the code runs."""
 
 
 def _slow_import(micro: Micro) -> str:

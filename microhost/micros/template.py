@@ -137,9 +137,9 @@ class Template:
         while self.idle:
             self._retire(self.idle.pop(), now)
 
-    def overdue(self, now: float) -> Iterator[Executor]:
-        """Give the executors whose deadline has passed."""
-        return (each for each in list(self.executors.values()) if each.deadline <= now)
+    def due_by(self, moment: float) -> Iterator[Executor]:
+        """Give the executors whose deadline is at `moment` or before."""
+        return (each for each in list(self.executors.values()) if each.deadline <= moment)
 
     def _retire(self, executor: Executor, now: float) -> None:
         executor.retire(now + LIFESPAN_SHUTDOWN_S + RETIRE_GRACE_S)

@@ -54,10 +54,12 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                # a full disk undoes the transaction by itself; a commit that failed otherwise leaves it open
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         """Read all rows of a query."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +37,9 @@ COLUMNS = (
     "id, micro_id, revision_id, trigger, started_at, duration_s, queued_s, start, status, method, path,"
     " action, cause, message, log, peak_memory_bytes"
 )
+
+ROW_MARKS = f"({', '.join('?' * len(COLUMNS.split(',')))})"
+STATEMENT_RECORDS = 100
 
 log = structlog.get_logger("events")
 
@@ -218,19 +221,26 @@ class EventStore:
             self._dropped_said = dropped
 
 
+def _batched(records: list[Execution], count: int) -> Iterator[list[Execution]]:
+    return (records[start : start + count] for start in range(0, len(records), count))
+
+
 def _insert(sql: Connection, records: list[Execution]) -> None:
-    marks = ", ".join("?" * len(COLUMNS.split(",")))
-    sql.executemany(
-        f"INSERT OR IGNORE INTO executions ({COLUMNS}) VALUES ({marks})",  # noqa: S608  our own constants
-        [
-            (
-                *(each.id, each.micro_id, each.revision_id, each.trigger, to_us(each.started_at)),
-                *(float(each.duration_s), float(each.queued_s), each.start, each.status, _text(each.method)),
-                *(_text(each.path), _text(each.action), each.cause, _text(each.message), _text(each.log)),
-                each.peak_memory_bytes,
-            )
-            for each in records
-        ],
+    """Insert many rows a statement: each statement gives the interpreter's lock up once and has to win it back
+    from a busy loop once.
+    """
+    for piece in _batched(records, STATEMENT_RECORDS):
+        marks = ", ".join([ROW_MARKS] * len(piece))
+        values = tuple(value for each in piece for value in _values(each))
+        sql.execute(f"INSERT OR IGNORE INTO executions ({COLUMNS}) VALUES {marks}", values)  # noqa: S608  our own constants
+
+
+def _values(each: Execution) -> tuple[str | int | float | None, ...]:
+    return (
+        *(each.id, each.micro_id, each.revision_id, each.trigger, to_us(each.started_at)),
+        *(float(each.duration_s), float(each.queued_s), each.start, each.status, _text(each.method)),
+        *(_text(each.path), _text(each.action), each.cause, _text(each.message), _text(each.log)),
+        each.peak_memory_bytes,
     )
 
 

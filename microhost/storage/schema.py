@@ -49,6 +49,9 @@ META = (
         anchored_at INTEGER NOT NULL, next_at INTEGER, running TEXT, running_tick INTEGER
     ) STRICT
     """,
+    """
+    ALTER TABLE revisions ADD COLUMN report BLOB
+    """,
 )
 
 EVENTS = (

@@ -87,6 +87,8 @@ class Lab:
         )
         self.states: dict[str, list[TemplateState]] = {}
         self.ends: dict[str, Evidence] = {}
+        self.gone: set[str] = set()
+        self.taken: set[str] = set()
         self.drained = threading.Event()
         self._name = f"microhost-lab-{secrets.token_hex(8)}"
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -121,6 +123,8 @@ class Lab:
             on_exited=lambda executor, sandbox, evidence: self.ends.__setitem__(executor, evidence),
             on_template=lambda state: self.states.setdefault(state.sandbox, []).append(state),
             on_drain=self.drained.set,
+            on_gone=self.gone.add,
+            on_taken=self.taken.add,
         )
         self.run(client.start())
         self._clients.append(client)

@@ -249,7 +249,7 @@ def test_packages_are_resolved_as_of_a_date(new_micro: MakeMicro) -> None:
 
 
 def test_a_package_that_must_be_built_is_refused_unless_the_project_allows_builds(
-    new_micro: MakeMicro,
+    host: Host, new_micro: MakeMicro
 ) -> None:
     bundle = zip_files(
         {"main.py": HELLO % "x", "requirements.txt": "docopt==0.6.2\n"}
@@ -257,6 +257,11 @@ def test_a_package_that_must_be_built_is_refused_unless_the_project_allows_build
     answer = new_micro().deploy(bundle)
     assert answer.status_code == 422
     assert "docopt" in answer.text
+    project = host.post("/projects", {"name": "builders", "builds_allowed": True})["id"]
+    micro = host.new_micro(project, "builder")
+    micro.must_deploy(bundle)
+    assert micro.call().text == "x"
+    micro.delete()
 
 
 # Runtimes

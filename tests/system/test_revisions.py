@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.premises import tree_name
 from tests.driving import Host, Micro, stream, wait_until, zip_app, zip_files
 
 pytestmark = pytest.mark.root
@@ -160,12 +161,10 @@ def _processes_of(uid_base: int) -> list[int]:
     return found
 
 
-def _groups() -> set[str]:
-    return {
-        str(path)
-        for path in Path("/sys/fs/cgroup").rglob("s*")
-        if path.is_dir() and "micros" in path.parts and path.name[1:2].isalnum()
-    }
+def _groups(data: Path) -> list[str]:
+    """Give the sandboxes' control groups of the host on this data, under every controller."""
+    name = tree_name(data)
+    return [str(each) for each in Path("/sys/fs/cgroup").glob(f"**/{name}/**/*") if each.is_dir()]
 
 
 def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orphan_is_left(
@@ -183,6 +182,7 @@ def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orph
     caller.start()
     wait_until(lambda: busy.show()["state"] == "awake", "the busy Micro runs")
     assert _processes_of(uid_base)
+    assert _groups(host.data)
     host.kill()
     begun = time.monotonic()
     host.restart()
@@ -194,6 +194,7 @@ def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orph
     assert host.stop() == 0, host.tail()
     wait_until(lambda: not _processes_of(uid_base), "no process of a sandbox is left")
     assert _mounts() == mounts
+    assert _groups(host.data) == []
 
 
 def test_after_kill_9_of_the_host_process_it_serves_within_2_s_and_templates_stay(tmp_path: Path) -> None:

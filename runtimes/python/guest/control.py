@@ -19,8 +19,7 @@ import struct
 import time
 from typing import NamedTuple, Optional
 
-# everything that an executor will want is loaded now, before the user's code and before the fork
-from . import blocking, confine, executor, looping  # noqa: F401
+from . import confine
 from .faults import Fault
 from .importing import Imported, Places, import_entry
 from .output import flush_output, prepare_output
@@ -68,6 +67,7 @@ def serve(*, runtime: str, root: str, loaded_at_start: frozenset) -> None:
     prepare_output()
     send = control.send
     send(b"B")
+    executor = load_executor()
     attached: Optional[Attached] = None
     while True:
         record = receive(control)
@@ -79,9 +79,19 @@ def serve(*, runtime: str, root: str, loaded_at_start: frozenset) -> None:
             and len(record.descriptors) == 3
             and len(record.payload) == 2
         ):
-            spawn(record, places, attached, send)
+            spawn(record, places, attached, send, executor)
         else:
             leave(EXIT_BROKEN)
+
+
+def load_executor():
+    """Load what an executor will want, before the user's code and before any fork, and give its module.
+
+    The warden has work to do between our first word and the code; this takes as long.
+    """
+    from . import blocking, executor, looping  # noqa: F401
+
+    return executor
 
 
 def receive(control: socket.socket) -> Record:
@@ -178,7 +188,7 @@ def has_interval_timer() -> bool:
     )
 
 
-def spawn(record: Record, places: Places, attached: Attached, send) -> None:
+def spawn(record: Record, places: Places, attached: Attached, send, executor) -> None:
     """Fork one executor and say so; comes back in the template only."""
     (slot,) = struct.unpack(">H", record.payload)
     try:

@@ -349,7 +349,7 @@ class TestManyConnections:
         clients = [host.connect() for _ in range(4)]
         for client in clients:
             client.send(b"GET /sleep?2 HTTP/1.1\r\nHost: %b.localhost\r\n\r\n" % micro.path.encode())
-        wait_until(lambda: not host.call(lambda: len(host.protocol.gateway.silent)), "all to be busy")
+        wait_until(lambda: not host.call(lambda: len(host.protocol.gateway.room.silent)), "all to be busy")
         with host.connect() as late:
             assert late.answer().status == 503
         assert [client.answer().body for client in clients] == [b"slept"] * 4

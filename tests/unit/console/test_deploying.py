@@ -461,6 +461,20 @@ async def test_a_start_sweeps_what_a_killed_host_left(client: httpx.AsyncClient,
     again.stores.close()
 
 
+async def test_what_the_import_found_is_kept_with_the_revision(client: httpx.AsyncClient, host: Host) -> None:
+    shown = (await send(client, {"main.py": "app = 1", ".env": "A=1"})).json()
+    await send(client, {"main.py": "app = 2"})
+    host.stores.close()
+    again = build_host(host.data)
+    async with again.client() as client:
+        newest, first = (await client.get(f"{MICRO}/deployments")).json()["deployments"]
+    again.stores.close()
+    assert first == {**shown, "state": "retired", "seconds": {}}
+    assert first["run"] == ["hello"]
+    assert ".env" in first["warnings"][0]
+    assert newest["warnings"] == []
+
+
 async def test_secrets_in_a_bundle_are_warned_about(client: httpx.AsyncClient) -> None:
     shown = (await send(client, {"main.py": "app = 1", ".env": "A=1"})).json()
     assert ".env" in shown["warnings"][0]

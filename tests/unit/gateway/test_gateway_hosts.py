@@ -24,8 +24,13 @@ NAMES = Names("example.org")
     [
         (b"example.org", Place(b"example.org", is_console=True)),
         (b"Example.ORG:8000", Place(b"example.org", b"8000", is_console=True)),
-        (b"database.example.org", Place(b"database.example.org", is_console=True)),
-        (b"drive.example.org", Place(b"drive.example.org", is_console=True)),
+        (b"database.example.org", Place(b"database.example.org", product="base")),
+        (b"drive.example.org:8000", Place(b"drive.example.org", b"8000", product="drive")),
+        (b"www.example.org", Place(b"www.example.org", is_console=True)),
+        (b"Database.Deta.sh", Place(b"database.deta.sh", product="base")),
+        (b"drive.deta.sh.", Place(b"drive.deta.sh", product="drive")),
+        (b"deta.sh", Place(b"deta.sh")),
+        (b"x.drive.deta.sh", Place(b"x.drive.deta.sh")),
         (b"blog.example.org", Place(b"blog.example.org", label="blog")),
         (b"BLOG.example.org.", Place(b"blog.example.org", label="blog")),
         (b"a.b.example.org", Place(b"a.b.example.org")),
@@ -151,19 +156,22 @@ class TestAccess:
     def test_a_lone_bearer_token_is_read(self, values: list[bytes], token: str) -> None:
         assert bearer_token(values) == token
 
-    def test_only_the_credential_that_opened_the_door_is_taken_off(self) -> None:
+    def test_every_good_credential_of_ours_is_taken_off_and_nothing_else(self) -> None:
         directory = Directory()
         directory.put_token(Token("owner", sha256(b"owner_x").digest(), datetime.now(UTC)))
         route = Route(micro(), self.digests)
         head = Head(b"GET", "1.1", [])
         head.api_keys, head.authorizations = [b"a.key"], [b"Bearer owner_x"]
         assert may_enter(route, directory, head)
-        assert (head.api_keys, head.authorizations) == ([], [b"Bearer owner_x"])
-        head.api_keys = [b"wrong"]
+        assert (head.api_keys, head.authorizations) == ([], [])
+        head.api_keys, head.authorizations = [b"wrong"], [b"Bearer owner_x"]
         assert may_enter(route, directory, head)
         assert (head.api_keys, head.authorizations) == ([b"wrong"], [])
         assert not may_enter(route, directory, head)
-        assert may_enter(Route(micro(http_auth=False), frozenset()), directory, head)
+        public = Route(micro(http_auth=False), self.digests)
+        head.authorizations = [b"Bearer owner_x"]
+        assert may_enter(public, directory, head)
+        assert (head.api_keys, head.authorizations) == ([b"wrong"], [])
 
 
 class TestUpstreams:

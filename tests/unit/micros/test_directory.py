@@ -98,3 +98,53 @@ def test_any_text_may_be_asked_about(text: str) -> None:
 def test_an_unknown_id_does_not_match_the_digest_of_nothing() -> None:
     assert not Directory().is_owner_token("x_y")
     assert digest_of("x_y") == sha256(b"x_y").digest()
+
+
+class KeysMachine(RuleBasedStateMachine):
+    """Compare the directory's projects with a plain table of keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Directory()
+        self.table: dict[str, set[str]] = {}
+
+    @rule(project=st.sampled_from(["p1", "p2"]), secrets=st.sets(st.sampled_from(["a", "b", "c"])))
+    def put(self, project: str, secrets: set[str]) -> None:
+        """Put a project with these keys."""
+        self.table[project] = {f"{project}_{each}" for each in secrets}
+        self.directory.put_project(project, map(digest_of, self.table[project]))
+
+    @rule(project=st.sampled_from(["p1", "p2"]))
+    def remove(self, project: str) -> None:
+        """Remove a project, known or not."""
+        self.table.pop(project, None)
+        self.directory.remove_project(project)
+
+    @invariant()
+    def opens_exactly_what_there_is(self) -> None:
+        """Ask for every key there could be."""
+        for project in ("p1", "p2", "p3"):
+            assert self.directory.has_project(project) == (project in self.table)
+            for secret in ("a", "b", "c", "", "a_b"):
+                key = f"{project}_{secret}"
+                wanted = project if key in self.table.get(project, ()) else None
+                assert self.directory.find_project_of(key) == wanted
+
+
+TestKeys = KeysMachine.TestCase
+
+
+def test_a_key_does_not_open_another_project_that_knows_its_digest() -> None:
+    directory = Directory()
+    directory.put_project("p1", [digest_of("p2_x")])
+    directory.put_project("p2", [])
+    assert directory.find_project_of("p2_x") is None
+    assert directory.find_project_of("p1_x") is None
+
+
+@given(st.text())
+def test_any_text_may_be_asked_about_as_a_project_key(text: str) -> None:
+    directory = Directory()
+    directory.put_project("p", [digest_of("p_x" + "y" * 41)])
+    assert directory.find_project_of(text) is None
+    assert directory.find_project_of(f"p_{text}") is None

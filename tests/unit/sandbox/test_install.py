@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import interpreters
+from sandbox import caches, interpreters
 from sandbox.index import explain_failure, index_environment, local_index_paths
-from sandbox.install import InstallError, InstallPlace, InstallRequest, find_uv, install
+from sandbox.install import STAGING, InstallError, InstallPlace, InstallRequest, find_uv, install
 from sandbox.interpreters import Interpreter
 
 pytestmark = pytest.mark.root
@@ -49,8 +49,7 @@ class Installer:
             self.log = b"".join(lines).decode()
 
     def left_behind(self) -> list[str]:
-        data = self.place.data
-        return sorted(os.listdir(data / "staging")) if (data / "staging").exists() else []
+        return sorted(each.name for each in (self.place.data / "envs").glob(f"{STAGING}*"))
 
 
 @pytest.fixture(scope="module")
@@ -257,11 +256,26 @@ def test_more_than_the_limit_is_refused_and_nothing_stays(
     place, wheels = own_index
     make_wheel(wheels, "large", {"large/data.bin": os.urandom(3_000_000), "large/__init__.py": b""})
     before = sorted(os.listdir(place.data / "envs")) if (place.data / "envs").exists() else []
-    with pytest.raises(InstallError, match="larger than 2 MB|could not be"):
+    with pytest.raises(InstallError, match="larger than 2 MB; name fewer"):
         installer.install("large\n", place=replace(place, bytes_max=2_000_000))
     assert sorted(os.listdir(place.data / "envs")) == before
     assert installer.left_behind() == []
     assert installer.install("large\n", place=replace(place, bytes_max=4_000_000)).exists()
+
+
+def test_an_archive_that_swells_is_stopped_in_the_cache_where_it_is_unpacked(
+    installer: Installer, own_index: tuple[InstallPlace, Path], tmp_path: Path
+) -> None:
+    place, wheels = own_index
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    make_wheel(wheels, "bomb", {f"bomb/{number}.bin": bytes(19_000_000) for number in range(60)})
+    with pytest.raises(InstallError, match="larger than 20 MB"):
+        installer.install("bomb\n", place=replace(place, data=data, bytes_max=20_000_000))
+    retired = [each for each in (data / "cache").iterdir() if each.name.startswith(caches.RETIRED)]
+    assert len(retired) == 1, "what it left is set apart"
+    assert not (data / "cache" / "wheels").exists()
+    assert installer.left_behind() == []
 
 
 def test_a_deadline_ends_an_install_with_all_it_started(

@@ -39,6 +39,9 @@ RUN_TEXT = """
 --setenv HOME /tmp
 --setenv TMPDIR /tmp
 --setenv LANG C.UTF-8
+--setenv SSL_CERT_FILE /etc/ssl/bundle.pem
+--setenv REQUESTS_CA_BUNDLE /etc/ssl/bundle.pem
+--setenv NODE_EXTRA_CA_CERTS /etc/ssl/microhost.pem
 --setenv OMP_NUM_THREADS 1
 --setenv OPENBLAS_NUM_THREADS 1
 --setenv MKL_NUM_THREADS 1
