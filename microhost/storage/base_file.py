@@ -74,9 +74,9 @@ class BaseFile:
         self._closed = False
 
     @property
-    def is_busy(self) -> bool:
-        """Tell whether writes wait for the disk."""
-        return self._committer.waiting_count > 0
+    def waiting_count(self) -> int:
+        """Count the writes that wait for the disk."""
+        return self._committer.waiting_count
 
     def list_bases(self) -> list[str]:
         """Give the names of all Bases, sorted."""

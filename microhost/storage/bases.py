@@ -25,7 +25,7 @@ import structlog
 from microhost.errors import HostError, NotFoundError
 from microhost.limits import BASE_FILE_IDLE_S, BASE_FILES_OPEN
 from microhost.storage.base_file import BaseFile, Change, StoredItem
-from microhost.storage.base_indexes import BaseIndex
+from microhost.storage.base_indexes import BaseIndex, check_path
 from microhost.storage.base_pages import Page, Wanted
 from microhost.storage.files import make_directory, sync_directory
 from microhost.storage.scans import ScanNotes, Suggestion
@@ -77,6 +77,11 @@ class Bases:
     def open_count(self) -> int:
         """Count the files that are open."""
         return len(self._open)
+
+    def waiting_count(self, project_id: str) -> int:
+        """Count the writes of a project that wait for the disk."""
+        entry = self._open.get(project_id)
+        return entry.file.result().waiting_count if entry and entry.file.done() else 0
 
     # Items. A base that was never written to is like an empty one.
 
@@ -149,8 +154,9 @@ class Bases:
     async def add_index(self, project_id: str, base: str, path: str) -> BaseIndex:
         """Declare an index on a dotted path; it is built in the background.
 
-        Raises: ConflictError when it is there; ClientError when the Base has too many.
+        Raises: ConflictError when it is there; ClientError for a wrong path or too many indexes.
         """
+        check_path(path)
         async with self._use(project_id) as file:
             index = await file.add_index(base, path, datetime.fromtimestamp(self._now(), UTC))
         self._build_soon(project_id)
