@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -192,6 +192,15 @@ class Bases:
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
 
+    def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
+        """Delete what a killed deletion of a project left; at start, before anything is opened."""
+        found = {file.stem for file in self._directory.glob("*.db")}
+        kept = list_kept()  # asked after looking: what a predecessor makes now is not among those found
+        for project_id in found.difference(kept):
+            self._gone.add(project_id)
+            self._present.discard(project_id)
+            self._unlink(project_id)
+
     # Files
 
     async def start(self) -> None:
@@ -300,7 +309,11 @@ class Bases:
             await asyncio.to_thread(entry.file.result().close)
 
     def _unlink(self, project_id: str) -> None:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in (
+            "-wal",
+            "-shm",
+            "",
+        ):  # killed in between, the file that `keep_only` looks for is still there
             self._path(project_id).with_name(f"{project_id}.db{suffix}").unlink(missing_ok=True)
         sync_directory(self._directory)
 

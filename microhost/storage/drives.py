@@ -73,7 +73,7 @@ class Drives:
             gone = self._root / (project_id + GONE)
             if contents.exists():
                 contents.rename(gone)
-            for ending in (".db", ".db-wal", ".db-shm"):
+            for ending in (".db-wal", ".db-shm", ".db"):  # killed in between, `keep_only` still finds it
                 (self._root / (project_id + ending)).unlink(missing_ok=True)
             sync_directory(self._root)
         remove_tree(gone)

@@ -150,6 +150,29 @@ async def test_a_deleted_project_leaves_no_file_and_takes_no_more(
     assert await bases.find("other", "b", b"a") == "{}"
 
 
+async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path) -> None:
+    before = Bases(tmp_path / "base")
+    for project in ("kept", "gone"):
+        await before.put(project, "b", [StoredItem(b"a", "{}")])
+    await before.stop()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / "base" / f"gone.db{suffix}").write_bytes(b"")
+    again = Bases(tmp_path / "base")
+
+    def list_kept() -> set[str]:
+        (tmp_path / "base" / "young.db").touch()  # by a predecessor, for a project it has just made
+        return {"kept"}
+
+    again.keep_only(list_kept)
+    assert not list((tmp_path / "base").glob("gone*"))
+    assert (tmp_path / "base" / "young.db").exists()
+    assert await again.find("kept", "b", b"a") == "{}"
+    assert await again.list_bases("gone") == []
+    with pytest.raises(HostError):
+        await again.put("gone", "b", [StoredItem(b"a", "{}")])
+    await again.stop()
+
+
 async def test_everything_is_there_after_a_restart(base: BaseClient, bases: Bases, tmp_path: Path) -> None:
     await base.put_items({"key": "a", "n": 1})
     await bases.add_index("a0project", "things", "n")
