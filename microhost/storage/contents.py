@@ -232,7 +232,7 @@ class ContentReader:
             raise MovedError from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            is_gone = os.fstat(descriptor).st_nlink == 0
+            is_gone = not path.exists()  # its links tell nothing: a backup may hold one more
         except BlockingIOError:
             is_gone = True
         if is_gone:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import os
 import random
@@ -31,6 +33,7 @@ from driving_drive import (
 
 from microhost.drive.upkeep import Upkeep
 from microhost.storage import contents
+from microhost.storage.contents import Contents, MovedError
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
 
@@ -172,6 +175,69 @@ async def test_a_reader_keeps_what_it_opened(
     await client.request("DELETE", "/files", json={"names": ["x"]})
     assert drives.usage(PROJECT).used_bytes == 0
     other.close()
+
+
+async def test_what_a_backup_holds_is_gone_for_readers_all_the_same(tmp_path: Path) -> None:
+    held = Contents(tmp_path / "contents")
+    segments = []
+    for _ in range(2):
+        writer = held.create()
+        writer.write(b"x" * 1000)
+        segments.append(writer.publish())
+    first = held.path(segments[0].id)
+    os.link(first, tmp_path / "backup")
+    flock = fcntl.flock
+
+    def remove_then_lock(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()  # between the opening and the lock of the reader
+        assert held.remove(segments)
+        flock(descriptor, operation)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(fcntl, "flock", remove_then_lock)
+        with pytest.raises(MovedError):
+            held.open(segments)
+
+
+async def test_a_committed_file_survives_what_fails_after_its_commit(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("the disk")
+
+    await put(client, "x", b"old")
+    upload = await start(client, "y")
+    with monkeypatch.context() as patch:
+        patch.setattr(drives.of(PROJECT), "collect", fail)
+        answer = await client.post("/files", params={"name": "x"}, content=b"new")
+        assert answer.status_code == 500
+        assert (await send_part(client, upload, "y", 1, b"part")).status_code == 500
+    assert (await finish(client, upload, "y")).status_code == 200
+    assert [(await get(client, name)).content for name in ("x", "y")] == [b"new", b"part"]
+
+
+async def test_a_cancellation_after_the_commit_takes_nothing_away(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = drives.of(PROJECT)
+    at_collect, go_on = threading.Event(), threading.Event()
+    collect = project.collect
+
+    def collect_slowly() -> None:
+        at_collect.set()
+        go_on.wait(20)
+        collect()
+
+    await put(client, "x", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(project, "collect", collect_slowly)
+        putting = asyncio.create_task(put(client, "x", b"new"))
+        assert await asyncio.to_thread(at_collect.wait, 20)
+        putting.cancel()
+        asyncio.get_running_loop().call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+    assert (await get(client, "x")).content == b"new"
 
 
 async def test_readers_see_one_version_while_writers_replace_it(drives: Drives) -> None:
