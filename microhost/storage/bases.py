@@ -15,11 +15,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import structlog
 
 from microhost.errors import HostError, NotFoundError
@@ -87,7 +88,7 @@ class Bases:
 
     async def find(self, project_id: str, base: str, key: bytes) -> str | None:
         """Give an item's JSON text, None when there is none or it has expired."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return None
         ready = self._open.get(project_id)
         if ready is not None and ready.file.done() and not ready.file.cancelled():
@@ -114,21 +115,21 @@ class Bases:
 
         Raises: NotFoundError when there is no such item; what `change` and `put` raise.
         """
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             raise NotFoundError("Key not found")
         async with self._use(project_id) as file:
             await file.update(base, key, change)
 
     async def delete(self, project_id: str, base: str, key: bytes) -> None:
         """Delete an item, if there is one. Raises: what `put` raises."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return
         async with self._use(project_id) as file:
             await file.delete(base, key)
 
     async def query(self, project_id: str, base: str, wanted: Wanted) -> Page:
         """Read one page."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return Page("", 0, None, 0, 0, indexed=False)
         async with self._use(project_id) as file:
             page = await file.query(base, wanted, self._threads)
@@ -139,14 +140,14 @@ class Bases:
 
     async def list_bases(self, project_id: str) -> list[str]:
         """Give the names of a project's Bases, sorted."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_bases()
 
     async def list_indexes(self, project_id: str, base: str) -> list[BaseIndex]:
         """Give a Base's indexes, sorted by path."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_indexes(base)
@@ -164,7 +165,7 @@ class Bases:
 
     async def drop_index(self, project_id: str, base: str, path: str) -> None:
         """Use an index no more. Raises: NotFoundError."""
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             raise NotFoundError(f"There is no index on '{path}'.")
         async with self._use(project_id) as file:
             await file.drop_index(base, path)
@@ -186,8 +187,8 @@ class Bases:
         self._present.discard(project_id)
         entry = self._open.pop(project_id, None)
         if entry is not None:
-            file = await asyncio.shield(entry.file)
-            await asyncio.to_thread(file.close)
+            with suppress(HostError, apsw.Error):  # a file that cannot be opened is deleted all the same
+                await asyncio.to_thread((await asyncio.shield(entry.file)).close)
             self._present.discard(project_id)
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
@@ -226,7 +227,10 @@ class Bases:
     async def keep_once(self) -> None:
         """Close what is idle; sweep and build in what is open."""
         for project_id in list(self._open):
-            await self._sweep(project_id)
+            try:
+                await self._sweep(project_id)
+            except Exception:  # one bad file must not keep the others from being swept
+                log.exception("not_swept", project=project_id)
         await self._close_idle(time.monotonic() - self._idle_s)
 
     async def look_into_next(self) -> None:
@@ -249,7 +253,7 @@ class Bases:
                 log.exception("keeper_failed")
 
     async def _sweep(self, project_id: str) -> None:
-        if project_id not in self._present:
+        if not self._is_present(project_id):
             return
         async with self._use(project_id, quietly=True) as file:
             for _ in range(SWEEPS_AT_ONCE):
@@ -287,6 +291,16 @@ class Bases:
         if file.has_work_on_indexes():
             self._build_soon(project_id)
         return file
+
+    def _is_present(self, project_id: str) -> bool:
+        """Tell whether a project has a file; a predecessor that drains may have made it meanwhile."""
+        if (
+            project_id not in self._present
+            and project_id not in self._gone
+            and self._path(project_id).exists()
+        ):
+            self._present.add(project_id)
+        return project_id in self._present
 
     def _path(self, project_id: str) -> Path:
         return self._directory / f"{project_id}.db"
@@ -326,5 +340,5 @@ class Bases:
     async def _build(self, project_id: str) -> None:
         try:
             await self.build_indexes(project_id)
-        except HostError:  # the disk, or the project went: the next opening comes back to it
+        except (HostError, apsw.Error):  # the disk, or the project went: the next opening comes back to it
             log.exception("indexes_not_built", project=project_id)

@@ -28,14 +28,17 @@ class Drives:
         self._quota_bytes = quota_bytes
         self._clock = clock
         self._open: dict[str, ProjectDrives] = {}
+        self._gone: set[str] = set()
         self._opening = threading.Lock()
         self.threads = ThreadPoolExecutor(DRIVE_THREADS, thread_name_prefix="drive")
 
     def of(self, project_id: str) -> ProjectDrives:
-        """Give a project's Drives. May wait for the disk. Raises: NotFoundError for what is no project's id."""
+        """Give a project's Drives. May wait for the disk. Raises: NotFoundError for no project's id and a deleted one."""
         if not PROJECT_ID.fullmatch(project_id):
             raise NotFoundError("There is no such project.")
         with self._opening:
+            if project_id in self._gone:  # what was under way, or the upkeep, must not bring it back
+                raise NotFoundError("There is no such project.")
             if project_id not in self._open:
                 self._open[project_id] = ProjectDrives(
                     self._root, project_id, quota_bytes=self._quota_bytes, clock=self._clock
@@ -66,6 +69,7 @@ class Drives:
         if not PROJECT_ID.fullmatch(project_id):
             return
         with self._opening:
+            self._gone.add(project_id)
             project = self._open.pop(project_id, None)
             if project is not None:
                 project.close()

@@ -14,7 +14,7 @@ from base_client import BaseClient
 from microhost.base.http import create_app
 from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
 from microhost.limits import BASE_INDEXES
-from microhost.storage.base_file import StoredItem
+from microhost.storage.base_file import BaseFile, StoredItem
 from microhost.storage.bases import Bases
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +171,46 @@ async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path) -> No
     with pytest.raises(HostError):
         await again.put("gone", "b", [StoredItem(b"a", "{}")])
     await again.stop()
+
+
+async def test_what_a_predecessor_still_stores_is_seen(tmp_path: Path) -> None:
+    predecessor, successor = Bases(tmp_path / "base"), Bases(tmp_path / "base")
+    await predecessor.put("p", "b", [StoredItem(b"a", "{}")])
+    assert await successor.find("p", "b", b"a") == "{}"
+    assert await successor.list_bases("p") == ["b"]
+    await predecessor.stop()
+    await successor.stop()
+
+
+async def test_one_bad_file_does_not_keep_the_others_from_being_looked_after(
+    bases: Bases, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = BaseFile.sweep
+
+    async def fail_for_bad(file: BaseFile) -> int:
+        if file is bad:
+            raise HostError("the disk")
+        return await sweep(file)
+
+    for project in ("bad", "good"):
+        await bases.put(project, "b", [StoredItem(b"a", "{}", clock.now + 1)])
+    bad = bases._open["bad"].file.result()
+    clock.now += 2
+    monkeypatch.setattr(BaseFile, "sweep", fail_for_bad)
+    await bases.keep_once()
+    assert [count_rows(tmp_path, project=project) for project in ("bad", "good")] == [1, 0]
+
+
+async def test_a_file_that_cannot_be_opened_can_be_deleted(tmp_path: Path) -> None:
+    bases = Bases(tmp_path / "base")
+    (tmp_path / "base" / "p.db").write_bytes(b"no database" * 1000)
+    finding = asyncio.create_task(bases.find("p", "b", b"a"))
+    await asyncio.sleep(0)  # it is being opened now
+    await bases.delete_project("p")
+    with pytest.raises(apsw.NotADBError):
+        await finding
+    assert not list((tmp_path / "base").iterdir())
+    await bases.stop()
 
 
 async def test_everything_is_there_after_a_restart(base: BaseClient, bases: Bases, tmp_path: Path) -> None:

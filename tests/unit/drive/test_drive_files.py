@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from driving_drive import MIB, PROJECT, client_of, get, names, on_disk, put
+from driving_drive import MIB, PROJECT, Clock, client_of, get, names, on_disk, put
 
+from microhost.drive.upkeep import Upkeep
 from microhost.storage.drives import Drives
 
 pytestmark = pytest.mark.anyio
@@ -323,4 +324,7 @@ async def test_deleting_a_project_leaves_nothing(
         drives.delete_project(PROJECT)
         assert [path.name for path in (tmp_path / "drive").iterdir() if path.name.startswith(PROJECT)] == []
         assert await names(other) == ["stays"]
+        late = await client.post("/files", params={"name": "late"}, content=b"x")
+        assert late.status_code == 404
+    Upkeep(drives, clock=Clock())._look_after(PROJECT)  # it had listed the project before
     assert drives.list_projects() == ["b0projectb"]
