@@ -31,6 +31,7 @@ from microhost.storage.files import make_directory, remove_tree
 PLACE = "backup"
 COPY_PAGES = 4096
 NAMED_SEGMENTS = "SELECT id FROM segments WHERE bytes > 0 AND content NOT IN (SELECT content FROM garbage)"
+PROJECTS = "SELECT id FROM projects"
 REVISIONS = "SELECT id FROM revisions"
 DEPENDENCIES = "SELECT DISTINCT dependencies FROM revisions WHERE dependencies IS NOT NULL"
 COPIED_INSTEAD = frozenset((errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP))
@@ -65,6 +66,18 @@ def _freeze_all(data: Path, frozen: Path, note_missing: Callable[[str], None]) -
     if (data / "events.db").exists():
         _freeze_database(data / "events.db", frozen / "events.db")
     _freeze_meta(data, frozen, note_missing)
+    _drop_deleted_projects(frozen)
+
+
+def _drop_deleted_projects(frozen: Path) -> None:
+    """Take away what belongs to no project of the copied `meta.db`: it was deleted after its data had been copied."""
+    with contextlib.closing(apsw.Connection(str(frozen / "meta.db"), flags=apsw.SQLITE_OPEN_READONLY)) as sql:
+        projects = {str(row[0]) for row in sql.execute(PROJECTS)}
+    for product in ("base", "drive"):
+        for file in list((frozen / product).glob("*.db")):
+            if file.stem not in projects:
+                file.unlink()
+                remove_tree(file.with_suffix(""))
 
 
 def _freeze_drives(index: Path, target: Path, note_missing: Callable[[str], None]) -> None:

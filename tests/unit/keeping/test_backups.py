@@ -14,6 +14,8 @@ import pytest
 from microhost.errors import ClientError
 from microhost.keeping.backup import back_up
 from microhost.keeping.restore import Restored, restore
+from microhost.records import Project
+from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
@@ -69,6 +71,7 @@ def bring_back(file: Path, target: Path, passphrase: str = "") -> Restored:
 def data(tmp_path: Path) -> Path:
     """Give a data directory with a sealed secret and a file of the token."""
     stores = open_stores(tmp_path / "data")
+    stores.meta.add_project(Project(PROJECT, "mine", datetime.now(UTC)))
     stores.close()
     (tmp_path / "data" / "owner.token").write_text("abc_CANARY-TOKEN\n")
     return tmp_path / "data"
@@ -113,6 +116,24 @@ async def check(data: Path, last: int) -> None:
 def anyio_backend() -> str:
     """Run on asyncio."""
     return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_project_that_is_deleted_meanwhile_is_left_out_whole(data: Path, tmp_path: Path) -> None:
+    bases = Bases(data / "base")
+    drives = Drives(data, quota_bytes=10**10, clock=lambda: datetime.now(UTC))
+    for project in (PROJECT, "deleted0"):  # which is gone from meta.db, its files not yet
+        await bases.put(project, "b", [StoredItem(b"a", "{}")])
+        incoming = drives.of(project).begin(0)
+        incoming.write(b"x")
+        drives.of(project).put(Place("box", "x"), "a/b", incoming)
+    await bases.stop()
+    drives.close()
+    assert back_up(data, tmp_path / "b.tar") == []
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        names = tar.getnames()
+    assert not [name for name in names if "deleted0" in name]
+    assert {f"base/{PROJECT}.db", f"drive/{PROJECT}.db", f"drive/{PROJECT}"} <= set(names)
 
 
 def test_keys_leave_the_host_only_under_a_passphrase(data: Path, tmp_path: Path) -> None:
