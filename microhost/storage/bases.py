@@ -275,7 +275,9 @@ class Bases:
             await self._close_surplus()
 
     def _begin_open(self, project_id: str) -> _Open:
-        if self._closed or project_id in self._gone:
+        if project_id in self._gone:
+            raise NotFoundError("There is no such project.")
+        if self._closed:
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
         self._open[project_id] = entry

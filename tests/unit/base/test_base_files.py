@@ -144,8 +144,9 @@ async def test_a_deleted_project_leaves_no_file_and_takes_no_more(
             "other"
         ]
         assert not list((tmp_path / "base").glob("a0project*"))
-    with pytest.raises(HostError):
+    with pytest.raises(NotFoundError):
         await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
+    assert (await base.put_items({"key": "late"})).status_code == 404
     assert await bases.list_bases("a0project") == []
     assert await bases.find("other", "b", b"a") == "{}"
 
@@ -168,7 +169,7 @@ async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path) -> No
     assert (tmp_path / "base" / "young.db").exists()
     assert await again.find("kept", "b", b"a") == "{}"
     assert await again.list_bases("gone") == []
-    with pytest.raises(HostError):
+    with pytest.raises(NotFoundError):
         await again.put("gone", "b", [StoredItem(b"a", "{}")])
     await again.stop()
 
