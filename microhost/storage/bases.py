@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import structlog
 
 from microhost.errors import HostError, NotFoundError
@@ -192,6 +193,13 @@ class Bases:
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
 
+    async def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
+        """Delete what a killed deletion of a project left; at start."""
+        found = set(self._present)
+        kept = list_kept()  # asked after looking: a project that is made now is not among those found
+        for project_id in sorted(found.difference(kept)):
+            await self.delete_project(project_id)
+
     # Files
 
     async def start(self) -> None:
@@ -249,11 +257,18 @@ class Bases:
 
     @asynccontextmanager
     async def _use(self, project_id: str, *, quietly: bool = False) -> AsyncIterator[BaseFile]:
-        """Give the open file and keep it open meanwhile. `quietly` does not count as a use."""
+        """Give the open file and keep it open meanwhile. `quietly` does not count as a use.
+
+        Raises: NotFoundError when the project is deleted, be it meanwhile: its file then fails in ways of its own.
+        """
         entry = self._open.get(project_id) or self._begin_open(project_id)
         entry.users += 1
         try:
             yield await asyncio.shield(entry.file)
+        except (HostError, apsw.Error) as error:
+            if project_id in self._gone:
+                raise _no_project() from error
+            raise
         finally:
             entry.users -= 1
             if not quietly:
@@ -262,7 +277,9 @@ class Bases:
             await self._close_surplus()
 
     def _begin_open(self, project_id: str) -> _Open:
-        if self._closed or project_id in self._gone:
+        if project_id in self._gone:
+            raise _no_project()
+        if self._closed:
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
         self._open[project_id] = entry
@@ -300,7 +317,7 @@ class Bases:
             await asyncio.to_thread(entry.file.result().close)
 
     def _unlink(self, project_id: str) -> None:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("-wal", "-shm", ""):  # the file itself last: by it a killed deletion is found again
             self._path(project_id).with_name(f"{project_id}.db{suffix}").unlink(missing_ok=True)
         sync_directory(self._directory)
 
@@ -315,3 +332,7 @@ class Bases:
             await self.build_indexes(project_id)
         except HostError:  # the disk, or the project went: the next opening comes back to it
             log.exception("indexes_not_built", project=project_id)
+
+
+def _no_project() -> NotFoundError:
+    return NotFoundError("There is no such project.")

@@ -12,9 +12,12 @@ import pytest
 from base_client import BaseClient
 
 from microhost.base.http import create_app
-from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
+from microhost.base.query import parse
+from microhost.base.query_sql import compile_query
+from microhost.errors import ClientError, ConflictError, NotFoundError
 from microhost.limits import BASE_INDEXES
 from microhost.storage.base_file import StoredItem
+from microhost.storage.base_pages import Wanted
 from microhost.storage.bases import Bases
 
 pytestmark = pytest.mark.anyio
@@ -144,10 +147,38 @@ async def test_a_deleted_project_leaves_no_file_and_takes_no_more(
             "other"
         ]
         assert not list((tmp_path / "base").glob("a0project*"))
-    with pytest.raises(HostError):
+    with pytest.raises(NotFoundError):
         await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
     assert await bases.list_bases("a0project") == []
     assert await bases.find("other", "b", b"a") == "{}"
+
+
+async def test_who_uses_a_project_while_it_is_deleted_is_told_so(bases: Bases) -> None:
+    async def use(number: int) -> None:
+        for _ in range(20):
+            await bases.put("a0project", "b", [StoredItem(b"%d" % number, '{"key": "a"}')])
+            await bases.query("a0project", "b", Wanted(compile_query(parse(None)), limit=10))
+            await bases.find("a0project", "b", b"1")
+
+    uses = [asyncio.create_task(use(number)) for number in range(8)]
+    await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
+    await bases.delete_project("a0project")
+    ends = await asyncio.gather(*uses, return_exceptions=True)
+    assert [type(end) for end in ends] == [NotFoundError] * 8
+
+
+async def test_what_a_killed_deletion_of_a_project_left_goes_at_the_next_start(
+    bases: Bases, tmp_path: Path
+) -> None:
+    for project in ("deleted", "kept"):
+        await bases.put(project, "b", [StoredItem(b"a", "{}")])
+    await bases.stop()
+    (tmp_path / "base" / "deleted.db-wal").touch()
+    again = Bases(tmp_path / "base")
+    await again.keep_only(lambda: {"kept"})
+    assert [file.name for file in (tmp_path / "base").iterdir()] == ["kept.db"]
+    assert await again.find("kept", "b", b"a") == "{}"
+    await again.stop()
 
 
 async def test_everything_is_there_after_a_restart(base: BaseClient, bases: Bases, tmp_path: Path) -> None:
