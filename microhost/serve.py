@@ -189,7 +189,7 @@ class Host:
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()
-        self.stores.bases.keep_only(self.list_project_ids)
+        await self.stores.bases.keep_only(self.list_project_ids)
         self.stores.drives.keep_only(self.list_project_ids)
         await self.pools.start()
         self.server.on_started = self.begin_work
@@ -208,7 +208,7 @@ class Host:
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
     def list_project_ids(self) -> set[str]:
-        """Give the ids of all projects that are there now."""
+        """Give the ids of the projects there are."""
         return {project.id for project in self.stores.meta.list_projects()}
 
     def find_project(self, micro_id: str) -> str | None:

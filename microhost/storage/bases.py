@@ -193,14 +193,12 @@ class Bases:
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
 
-    def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
-        """Delete what a killed deletion of a project left; at start, before anything is opened."""
-        found = {file.stem for file in self._directory.glob("*.db")}
-        kept = list_kept()  # asked after looking: what a predecessor makes now is not among those found
-        for project_id in found.difference(kept):
-            self._gone.add(project_id)
-            self._present.discard(project_id)
-            self._unlink(project_id)
+    async def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
+        """Delete what a killed deletion of a project left; at start."""
+        found = set(self._present)
+        kept = list_kept()  # asked after looking: a project that is made now is not among those found
+        for project_id in sorted(found.difference(kept)):
+            await self.delete_project(project_id)
 
     # Files
 
@@ -262,11 +260,18 @@ class Bases:
 
     @asynccontextmanager
     async def _use(self, project_id: str, *, quietly: bool = False) -> AsyncIterator[BaseFile]:
-        """Give the open file and keep it open meanwhile. `quietly` does not count as a use."""
+        """Give the open file and keep it open meanwhile. `quietly` does not count as a use.
+
+        Raises: NotFoundError when the project is deleted, be it meanwhile: its file then fails in ways of its own.
+        """
         entry = self._open.get(project_id) or self._begin_open(project_id)
         entry.users += 1
         try:
             yield await asyncio.shield(entry.file)
+        except (HostError, apsw.Error) as error:
+            if project_id in self._gone:
+                raise _no_project() from error
+            raise
         finally:
             entry.users -= 1
             if not quietly:
@@ -276,7 +281,7 @@ class Bases:
 
     def _begin_open(self, project_id: str) -> _Open:
         if project_id in self._gone:
-            raise NotFoundError("There is no such project.")
+            raise _no_project()
         if self._closed:
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
@@ -325,11 +330,7 @@ class Bases:
             await asyncio.to_thread(entry.file.result().close)
 
     def _unlink(self, project_id: str) -> None:
-        for suffix in (
-            "-wal",
-            "-shm",
-            "",
-        ):  # killed in between, the file that `keep_only` looks for is still there
+        for suffix in ("-wal", "-shm", ""):  # the file itself last: by it a killed deletion is found again
             self._path(project_id).with_name(f"{project_id}.db{suffix}").unlink(missing_ok=True)
         sync_directory(self._directory)
 
@@ -344,3 +345,7 @@ class Bases:
             await self.build_indexes(project_id)
         except (HostError, apsw.Error):  # the disk, or the project went: the next opening comes back to it
             log.exception("indexes_not_built", project=project_id)
+
+
+def _no_project() -> NotFoundError:
+    return NotFoundError("There is no such project.")

@@ -33,11 +33,15 @@ class Drives:
         self.threads = ThreadPoolExecutor(DRIVE_THREADS, thread_name_prefix="drive")
 
     def of(self, project_id: str) -> ProjectDrives:
-        """Give a project's Drives. May wait for the disk. Raises: NotFoundError for no project's id and a deleted one."""
+        """Give a project's Drives. May wait for the disk.
+
+        Raises: NotFoundError for what is no project's id, and for a project that was deleted: a request, or the
+        upkeep, that still has its id must not bring its files back.
+        """
         if not PROJECT_ID.fullmatch(project_id):
             raise NotFoundError("There is no such project.")
         with self._opening:
-            if project_id in self._gone:  # what was under way, or the upkeep, must not bring it back
+            if project_id in self._gone:
                 raise NotFoundError("There is no such project.")
             if project_id not in self._open:
                 self._open[project_id] = ProjectDrives(
@@ -77,7 +81,8 @@ class Drives:
             gone = self._root / (project_id + GONE)
             if contents.exists():
                 contents.rename(gone)
-            for ending in (".db-wal", ".db-shm", ".db"):  # killed in between, `keep_only` still finds it
+            # the database last: by it a deletion that was killed is found again
+            for ending in (".db-wal", ".db-shm", ".db"):
                 (self._root / (project_id + ending)).unlink(missing_ok=True)
             sync_directory(self._root)
         remove_tree(gone)

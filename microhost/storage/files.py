@@ -10,6 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from microhost.limits import MIB
+
 DIRECTORY_MODE = 0o755
 PRIVATE_DIRECTORY_MODE = 0o700
 
@@ -87,3 +89,10 @@ def sweep(directory: Path, *, keep: Collection[str]) -> list[str]:
     for entry in gone:
         remove_tree(entry)
     return sorted(entry.name for entry in gone)
+
+
+def free_bytes(below: Path, reserve_bytes: int) -> int:
+    """Tell what the disk can take while `reserve_bytes` stay free; on a small disk a twentieth of it for each 64 MiB."""
+    disk = os.statvfs(below)
+    small_bytes = disk.f_blocks * disk.f_frsize // 20 * reserve_bytes // (64 * MIB)
+    return disk.f_bavail * disk.f_frsize - min(reserve_bytes, small_bytes)

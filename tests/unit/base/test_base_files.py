@@ -12,9 +12,12 @@ import pytest
 from base_client import BaseClient
 
 from microhost.base.http import create_app
+from microhost.base.query import parse
+from microhost.base.query_sql import compile_query
 from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
 from microhost.limits import BASE_INDEXES
 from microhost.storage.base_file import BaseFile, StoredItem
+from microhost.storage.base_pages import Wanted
 from microhost.storage.bases import Bases
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +167,7 @@ async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path) -> No
         (tmp_path / "base" / "young.db").touch()  # by a predecessor, for a project it has just made
         return {"kept"}
 
-    again.keep_only(list_kept)
+    await again.keep_only(list_kept)
     assert not list((tmp_path / "base").glob("gone*"))
     assert (tmp_path / "base" / "young.db").exists()
     assert await again.find("kept", "b", b"a") == "{}"
@@ -208,10 +211,24 @@ async def test_a_file_that_cannot_be_opened_can_be_deleted(tmp_path: Path) -> No
     finding = asyncio.create_task(bases.find("p", "b", b"a"))
     await asyncio.sleep(0)  # it is being opened now
     await bases.delete_project("p")
-    with pytest.raises(apsw.NotADBError):
+    with pytest.raises(NotFoundError):
         await finding
     assert not list((tmp_path / "base").iterdir())
     await bases.stop()
+
+
+async def test_who_uses_a_project_while_it_is_deleted_is_told_so(bases: Bases) -> None:
+    async def use(number: int) -> None:
+        for _ in range(20):
+            await bases.put("a0project", "b", [StoredItem(b"%d" % number, '{"key": "a"}')])
+            await bases.query("a0project", "b", Wanted(compile_query(parse(None)), limit=10))
+            await bases.find("a0project", "b", b"1")
+
+    uses = [asyncio.create_task(use(number)) for number in range(8)]
+    await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
+    await bases.delete_project("a0project")
+    ends = await asyncio.gather(*uses, return_exceptions=True)
+    assert [type(end) for end in ends] == [NotFoundError] * 8
 
 
 async def test_everything_is_there_after_a_restart(base: BaseClient, bases: Bases, tmp_path: Path) -> None:

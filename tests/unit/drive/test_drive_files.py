@@ -11,6 +11,7 @@ import pytest
 from driving_drive import MIB, PROJECT, Clock, client_of, get, names, on_disk, put
 
 from microhost.drive.upkeep import Upkeep
+from microhost.errors import NotFoundError
 from microhost.storage.drives import Drives
 
 pytestmark = pytest.mark.anyio
@@ -328,3 +329,15 @@ async def test_deleting_a_project_leaves_nothing(
         assert late.status_code == 404
     Upkeep(drives, clock=Clock())._look_after(PROJECT)  # it had listed the project before
     assert drives.list_projects() == ["b0projectb"]
+
+
+async def test_a_request_that_comes_late_does_not_bring_a_deleted_project_back(
+    drives: Drives, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await put(client, "x")
+    drives.delete_project(PROJECT)
+    answer = await client.get("/files")
+    assert answer.status_code == 404
+    with pytest.raises(NotFoundError):
+        drives.of(PROJECT)
+    assert list((tmp_path / "drive").iterdir()) == []
