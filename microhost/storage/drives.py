@@ -90,9 +90,7 @@ class Drives:
     def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
         """Delete what a killed deletion of a project left; at start."""
         found = self.list_projects()
-        kept = (
-            list_kept()
-        )  # asked after looking: a project that a predecessor makes now is not among those found
+        kept = list_kept()  # asked after looking: what a predecessor makes now is not among those found
         for gone in self._root.glob("*" + GONE):
             remove_tree(gone)
         for project_id in found:
