@@ -451,3 +451,31 @@ def test_a_full_disk_is_507_and_recovers(tmp_path: Path) -> None:
         ["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=100, env=environment
     )
     assert done.stdout == "recovered\n", done.stderr
+
+
+async def test_a_list_reads_only_what_it_gives(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = drives.of(PROJECT)._index
+    with index._write() as sql:
+        for directory in ("a", "b", "c"):
+            values = [(f"{directory}/{n:05}", f"{directory}{n}") for n in range(5000)]
+            sql.executemany("INSERT INTO files VALUES ('box', ?, ?, 0, 't/t', x'', 0, 0, 0)", values)
+        plan = sql.execute(
+            "EXPLAIN QUERY PLAN SELECT name FROM files WHERE drive = 'x' AND name > 'y' ORDER BY name LIMIT 9"
+        ).fetchall()
+    assert ["SEARCH" in str(step[3]) for step in plan] == [True], plan
+    read: list[str] = []
+    names_of = index._names
+
+    def count(*arguments: object) -> list[str]:
+        found = names_of(*arguments)  # type: ignore[arg-type]
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(index, "_names", count)
+    assert await names(client, recursive="false") == ["a/", "b/", "c/"]
+    assert len(read) <= 4
+    read.clear()
+    assert len(await names(client, prefix="b/", limit=10)) == 10
+    assert len(read) <= 11
