@@ -207,6 +207,23 @@ class Connecting(AsyncCase):
 
         self.run_and_close(main)
 
+    def test_an_answer_that_no_request_asked_for_is_never_read(self) -> None:
+        ok = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"key": "one"}'
+
+        def smuggle(connection) -> None:
+            read_request(connection)
+            connection.sendall(ok + ok.replace(b"one", b"two"))
+            read_request(connection)
+
+        server = Scripted(smuggle, lambda connection: (read_request(connection), connection.sendall(ok)))
+        self.addCleanup(server.close)
+
+        async def main() -> None:
+            async with deta.Deta(KEY).AsyncBase("simple_db", server.url) as db:
+                self.assertEqual([await db.get("one"), await db.get("one")], [{"key": "one"}] * 2)
+
+        self.run_and_close(main)
+
     def test_a_broken_answer_is_never_taken_for_a_whole_one(self) -> None:
         def play(answer: bytes):
             return lambda connection: (read_request(connection), connection.sendall(answer))
