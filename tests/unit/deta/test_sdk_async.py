@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import time
+import types
 import unittest
 import warnings
 import weakref
@@ -85,6 +86,27 @@ class Calling(AsyncCase):
                 await self.db.put_many(range(26))
 
         self.run_and_close(main)
+
+    def test_programs_that_catch_aiohttps_errors_go_on(self) -> None:
+        class ClientResponseError(Exception):
+            def __init__(self, request_info, history, *, status=0) -> None:
+                raise NotImplementedError
+
+            def __str__(self) -> str:
+                return f"{self.status}, url={self.request_info.real_url}"
+
+        async def main() -> None:
+            await self.db.insert(1, "one")
+            with self.assertRaises(ClientResponseError) as caught:
+                await self.db.insert(1, "one")
+            self.assertIsInstance(caught.exception, deta.ServiceError)
+            self.assertEqual((caught.exception.status, caught.exception.history), (409, ()))
+            self.assertIn("Key already exists", str(caught.exception))
+
+        library = types.ModuleType("aiohttp")
+        library.ClientResponseError = ClientResponseError  # type: ignore[attr-defined]
+        with mock.patch.dict("sys.modules", {"aiohttp": library}):
+            self.run_and_close(main)
 
     def test_every_key_round_trips(self) -> None:
         async def main() -> None:
