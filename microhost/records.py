@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from microhost.errors import Cause
+from microhost.limits import EXECUTION_MEMORY_BYTES, EXECUTION_TIMEOUT_S, MIB
 
 Trigger = Literal["http", "run", "cron"]
 Start = Literal["warm", "asleep", "cold"]
@@ -39,8 +40,8 @@ class Micro:
     subdomain: str | None = None
     http_auth: bool = True
     visor: bool = False
-    timeout_s: float = 10.0
-    memory_mb: int = 512
+    timeout_s: float = EXECUTION_TIMEOUT_S
+    memory_mb: int = EXECUTION_MEMORY_BYTES // MIB
     concurrency: int = 1
     packages_as_of: date | None = None
     live_revision: str | None = None

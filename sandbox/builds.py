@@ -123,6 +123,7 @@ class Builds:
 
         def work() -> Result:
             premises = self._premises
+            os.nice(COMPILE_NICENESS)
             return {"failed": compile_copy(premises.runtime, premises.interpreters, shown_at=policy.RUNTIME)}
 
         return await self._run(None, work, name="warden-compile", deadline_s=COMPILE_S)

@@ -25,7 +25,6 @@ from pathlib import Path
 JOIN_ORDER = ("pids", "memory", "freezer", "cpu", "cpuacct")
 NEEDED = ("memory", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
-NO_LIMIT_BYTES = 1 << 62
 
 
 class CgroupError(Exception):
@@ -86,11 +85,6 @@ def find_layout(mounts: str, own: str) -> Layout:
             "Processes cannot be frozen here: mount the freezer control group or the unified hierarchy."
         )
     return Layout(controllers, unified, 1)
-
-
-def without_unified(layout: Layout, freezer: Path) -> Layout:
-    """Give the layout of a machine that has only version 1 (for tests, and for a broken unified hierarchy)."""
-    return Layout({**layout.controllers, "freezer": freezer}, None, 1)
 
 
 def _own_paths(own: str) -> dict[str, str]:

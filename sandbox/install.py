@@ -30,7 +30,6 @@ import json
 import os
 import re
 import secrets
-import select
 import selectors
 import shutil
 import subprocess
@@ -43,8 +42,9 @@ from pathlib import Path
 import uv
 
 from sandbox import bwrap, caches, policy, visible
+from sandbox.build_log import BuildLog, UvLines
 from sandbox.etc import write_etc
-from sandbox.index import HIDDEN_LINE, explain_failure, index_environment, local_index_paths
+from sandbox.index import explain_failure, index_environment, local_index_paths
 from sandbox.interpreters import Interpreter
 from sandbox.requirements import RequirementsError, read_requirements
 from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree, too_large
@@ -54,8 +54,6 @@ LOCK_BYTES = 4 * 1024 * 1024
 # Beside the sets, so that the last step is a rename; sets have no dot in their names.
 STAGING = ".install-"
 STAGING_AGE_S = 3600.0
-LOG_WAIT_MS = 500
-LOG_BYTES = 256 * 1024
 WATCH_S = 0.25
 # Looking may take at most this share of the time.
 WATCH_SHARE = 0.1
@@ -121,7 +119,7 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
 
     Raises: InstallError.
     """
-    work = _Work(request, place, _Log(log), time.monotonic() + place.deadline_s)
+    work = _Work(request, place, BuildLog(log), time.monotonic() + place.deadline_s)
     if place.namespace is not None:
         visible.enter(place.namespace)
     try:
@@ -172,34 +170,13 @@ def find_uv(environment: Mapping[str, str] | None = None) -> str:
     return str(Path(found).resolve())
 
 
-class _Log:
-    """Write lines to a descriptor, bounded; a reader that is gone or full loses them."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._ready = select.poll()
-        self._ready.register(descriptor, select.POLLOUT)
-        self._left = LOG_BYTES
-
-    def line(self, text: str) -> None:
-        data = (text.rstrip() + "\n").encode(errors="replace")
-        if len(data) > self._left:
-            return
-        self._left -= len(data)
-        # A pipe that is ready takes PIPE_BUF bytes without waiting.
-        for at in range(0, len(data), select.PIPE_BUF):
-            with contextlib.suppress(OSError):
-                if self._ready.poll(LOG_WAIT_MS):
-                    os.write(self._descriptor, data[at : at + select.PIPE_BUF])
-
-
 @dataclass
 class _Work:
     """Carry one install: what is wanted, where, until when; once opened, its directories."""
 
     request: InstallRequest
     place: InstallPlace
-    log: _Log
+    log: BuildLog
     ends_at: float
     directory: Path = Path()
     target: Path = Path()
@@ -370,7 +347,7 @@ def _watch(work: _Work, process: subprocess.Popen[bytes]) -> tuple[int, str, str
     """Read both pipes until they end, under the deadline and the limits on what is written."""
     assert process.stdout is not None and process.stderr is not None
     taken = {process.stdout: bytearray(), process.stderr: bytearray()}
-    lines = _Lines(work.log)
+    lines = UvLines(work.log)
     with selectors.DefaultSelector() as selector:
         for stream in taken:
             selector.register(stream, selectors.EVENT_READ)
@@ -412,30 +389,6 @@ def _too_slow(place: InstallPlace) -> str:
     return (
         f"Installing took longer than {place.deadline_s:g} s and was stopped; name fewer or smaller packages."
     )
-
-
-class _Lines:
-    """Pass on whole lines of uv to the log, but those about this machine."""
-
-    def __init__(self, log: _Log) -> None:
-        self._log = log
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            self._pass_on(line)
-        self._rest = self._rest[-LOG_BYTES:]
-
-    def end(self) -> None:
-        if self._rest:
-            self._pass_on(self._rest)
-        self._rest = b""
-
-    def _pass_on(self, line: bytes) -> None:
-        text = line.decode(errors="replace")
-        if not HIDDEN_LINE.match(text):
-            self._log.line(text)
 
 
 def _publish(work: _Work, identity: str) -> Installed:

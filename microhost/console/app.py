@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from microhost.console.access import Access
+from microhost.console.bases import BaseEndpoints
 from microhost.console.deployments import Deployments
 from microhost.console.drives import DriveEndpoints
 from microhost.console.guard import Guard
@@ -32,6 +33,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Micros(services),
             Deployments(services),
             Running(services),
+            BaseEndpoints(services),
             DriveEndpoints(services),
             Access(services),
         )

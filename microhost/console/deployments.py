@@ -20,7 +20,8 @@ from microhost.console.routes import Endpoint, Policy, answer, refusal_of
 from microhost.console.services import Services
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
-from microhost.micros.deploy import Deployment, Phase, Upload
+from microhost.micros.deploy import Deployment, Upload
+from microhost.micros.progress import Phase
 from microhost.records import Micro
 
 DEPLOYMENTS = f"{MICRO}/deployments"

@@ -19,16 +19,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from microhost.errors import Cause, ClientError, ConflictError, MicroError, NotFoundError
-from microhost.limits import LOG_BYTES_PER_EXECUTION, REQUIREMENTS_BYTES, REVISIONS_KEPT
+from microhost.limits import REQUIREMENTS_BYTES, REVISIONS_KEPT
 from microhost.micros import keys
 from microhost.micros.bundle import Base, Bundle, pack, unpack
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.env import Changes, Environments
+from microhost.micros.progress import InstallLog, Progress, Steps
 from microhost.micros.requirements import read_requirements
 from microhost.records import ImportReport, Micro, Revision
 from microhost.storage.stores import Stores
@@ -36,8 +37,6 @@ from sandbox.client import InstallError, WardenError
 
 ENTRY = "main.py"
 UNPACKING_AT_ONCE = 2
-
-Phase = Literal["waiting", "validate", "dependencies", "publish", "start", "switch"]
 
 log = structlog.get_logger("deploy")
 
@@ -85,16 +84,6 @@ class Installer(Protocol):
 
     async def sweep(self, dependencies: Collection[str]) -> None:
         """Delete every set that is not among these."""
-
-
-class Progress(Protocol):
-    """Hear how a deployment goes."""
-
-    def phase(self, name: Phase) -> None:
-        """Hear that a phase begins."""
-
-    def line(self, text: str) -> None:
-        """Hear a line of the log."""
 
 
 class RefusedError(ClientError):
@@ -184,7 +173,7 @@ class Deployer(Generic[S]):
         Raises: RefusedError, ClientError (413, 422), NotFoundError; then the former revision serves and
         nothing is left.
         """
-        steps = _Steps(progress)
+        steps = Steps(progress)
         steps.begin("waiting")
         async with self._turn(micro_id), self._staging() as staging:
             micro = self._meta.get_micro(micro_id)
@@ -303,7 +292,7 @@ class Deployer(Generic[S]):
         if requirements is None:
             return None
         project = self._catalog.get_project(micro.project_id)
-        told = _InstallLog(progress)
+        told = InstallLog(progress)
         try:
             dependencies, _ = await self._installer.install(
                 keys.new_id(),
@@ -368,46 +357,6 @@ class Deployer(Generic[S]):
                 await self._installer.sweep(self._meta.list_dependencies())
             except WardenError as error:
                 log.warning("dependencies_not_swept", reason=str(error))
-
-
-class _InstallLog:
-    """Keep and pass on what an installation prints, at most LOG_BYTES_PER_EXECUTION: build code may print for
-    ever.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self.text = ""
-        self._progress = progress
-        self._left = LOG_BYTES_PER_EXECUTION
-
-    def add(self, line: str) -> None:
-        if self._left <= 0:
-            return
-        self._left -= len(line.encode("utf-8", "replace")) + 1
-        line = line if self._left > 0 else "(more was printed; it is left out here)"
-        self.text += line if not self.text else f"\n{line}"
-        self._progress.line(line)
-
-
-class _Steps:
-    """Time the phases and tell of them."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-        self._name: Phase | None = None
-        self._since = time.monotonic()
-
-    def begin(self, name: Phase) -> None:
-        self.end()
-        self._name = name
-        self._progress.phase(name)
-
-    def end(self) -> None:
-        now = time.monotonic()
-        if self._name is not None:
-            self.seconds[self._name] = round(now - self._since, 4)
-        self._name, self._since = None, now
 
 
 def _no_entry(micro: Micro, bundle: Bundle) -> str:

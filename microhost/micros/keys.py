@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from microhost.errors import ClientError
 from microhost.records import ApiKey, Token
-from microhost.storage.meta import ProjectKey
+from microhost.storage.rows import ProjectKey
 from microhost.storage.secrets import Vault
 
 ALPHANUMERICS = string.ascii_lowercase + string.digits

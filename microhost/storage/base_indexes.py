@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from microhost.errors import ClientError, ConflictError, NotFoundError
-from microhost.limits import BASE_INDEXES
+from microhost.limits import BASE_INDEX_PATH_BYTES, BASE_INDEXES
 from microhost.storage.comparing import find, to_indexed
 from microhost.storage.database import Connection, Row
 from microhost.storage.moments import from_us, to_us
@@ -41,6 +41,17 @@ class Maintained:
 
     number: int
     path: tuple[str, ...]
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that no query could use. Raises: ClientError."""
+    names = path.split(".")
+    if not all(names) or path == "key" or any(each in path for each in "\0?"):
+        raise ClientError(
+            "An index needs a path of names divided by dots, such as 'user.age', and not the key."
+        )
+    if len(path.encode(errors="replace")) > BASE_INDEX_PATH_BYTES:
+        raise ClientError(f"The path of an index may have at most {BASE_INDEX_PATH_BYTES} bytes.")
 
 
 def read_indexes(sql: Connection, base: int) -> list[BaseIndex]:

@@ -6,44 +6,34 @@ thread. `find` gives None for what is not there.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from microhost.errors import ClientError, ConflictError, NotFoundError
-from microhost.records import ApiKey, ImportReport, Micro, Project, Revision, RevisionState, Schedule, Token
-from microhost.storage.database import Connection, Database, IntegrityError, Row
+from microhost.records import ApiKey, Micro, Project, Revision, Schedule, Token
+from microhost.storage.database import Connection, Database, IntegrityError
 from microhost.storage.moments import from_us, to_us
-from microhost.storage.schema import META
-
-PROJECT = "id, name, created_at, builds_allowed"
-MICRO = (
-    "id, project_id, name, runtime, path, created_at, subdomain, http_auth, visor, timeout_s, memory_mb,"
-    " concurrency, packages_as_of, live_revision"
+from microhost.storage.rows import (
+    API_KEY,
+    MICRO,
+    PROJECT,
+    PROJECT_KEY,
+    REVISION,
+    SCHEDULE,
+    ProjectKey,
+    micro_values,
+    pack_manifest,
+    pack_report,
+    to_micro,
+    to_project,
+    to_project_key,
+    to_revision,
+    to_schedule,
+    unpack_manifest,
 )
-REVISION = "id, micro_id, number, created_at, runtime, dependencies, code_bytes, files, report"
-API_KEY = "micro_id, name, description, prefix, digest, created_at"
-PROJECT_KEY = "project_id, name, digest, created_at, micro_id, sealed"
-SCHEDULE = "micro_id, expression, anchored_at, next_at, running, running_tick"
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectKey:
-    """Open a project's Bases and Drives. `sealed` holds the key itself, encrypted, only when a Micro owns
-    it.
-    """
-
-    project_id: str
-    name: str
-    digest: bytes
-    created_at: datetime
-    micro_id: str | None = None
-    sealed: bytes | None = None
+from microhost.storage.schema import META
 
 
 class MetaStore:
@@ -77,7 +67,7 @@ class MetaStore:
     def list_projects(self) -> list[Project]:
         """Give every project, oldest first."""
         rows = self._database.rows(f"SELECT {PROJECT} FROM projects ORDER BY created_at, id")  # noqa: S608
-        return [_project(row) for row in rows]
+        return [to_project(row) for row in rows]
 
     def find_project(self, id_or_name: str) -> Project | None:
         """Find a project by its id, else by its name."""
@@ -85,7 +75,7 @@ class MetaStore:
             f"SELECT {PROJECT} FROM projects WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC",  # noqa: S608
             (id_or_name,),
         )
-        return _project(row) if row else None
+        return to_project(row) if row else None
 
     def delete_project(self, project_id: str) -> None:
         """Forget a project with its keys. Its Micros must be gone: they hold names and code."""
@@ -102,7 +92,7 @@ class MetaStore:
             with self._database.write() as sql:
                 sql.execute(
                     f"INSERT INTO micros ({MICRO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    _micro_values(micro),
+                    micro_values(micro),
                 )
                 sql.execute(
                     "INSERT INTO labels VALUES (?, ?, ?, NULL)", (micro.path, micro.project_id, micro.id)
@@ -119,12 +109,12 @@ class MetaStore:
             f"SELECT {MICRO} FROM micros WHERE project_id = ?1 OR ?1 IS NULL ORDER BY created_at, id",  # noqa: S608
             (project_id,),
         )
-        return [_micro(row) for row in rows]
+        return [to_micro(row) for row in rows]
 
     def find_micro(self, micro_id: str) -> Micro | None:
         """Find a Micro by its id."""
         row = self._database.row(f"SELECT {MICRO} FROM micros WHERE id = ?", (micro_id,))  # noqa: S608
-        return _micro(row) if row else None
+        return to_micro(row) if row else None
 
     def get_micro(self, micro_id: str) -> Micro:
         """Give the Micro with this id. Raises: NotFoundError."""
@@ -140,7 +130,7 @@ class MetaStore:
             " WHERE project_id = ?1 AND (id = ?2 OR name = ?2) ORDER BY id = ?2 DESC",
             (project_id, id_or_name),
         )
-        return _micro(row) if row else None
+        return to_micro(row) if row else None
 
     def change_micro(self, micro: Micro, *, now: datetime, free_before: datetime) -> None:
         """Replace what is kept of a Micro, all but its path and live revision; its former sub-domain is
@@ -152,7 +142,7 @@ class MetaStore:
         try:
             with self._database.write() as sql:
                 _change_subdomain(sql, micro, now=now, free_before=free_before)
-                values = _micro_values(micro)
+                values = micro_values(micro)
                 sql.execute(
                     "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?,"
                     " timeout_s = ?,"
@@ -207,7 +197,7 @@ class MetaStore:
                 (
                     *(revision.id, revision.micro_id, number, to_us(revision.created_at), revision.runtime),
                     *(revision.dependencies, revision.code_bytes, revision.files),
-                    *(_pack_report(revision.report), _pack(manifest)),
+                    *(pack_report(revision.report), pack_manifest(manifest)),
                 ),
             )
             sql.execute("UPDATE micros SET live_revision = ? WHERE id = ?", (revision.id, revision.micro_id))
@@ -249,7 +239,7 @@ class MetaStore:
         row = self._database.row("SELECT manifest FROM revisions WHERE id = ?", (revision_id,))
         if row is None:
             raise NotFoundError("There is no such deployment.")
-        return _unpack(row[0])
+        return unpack_manifest(row[0])
 
     def delete_revisions(self, revision_ids: Collection[str]) -> None:
         """Forget revisions, but never a live one."""
@@ -268,7 +258,7 @@ class MetaStore:
             f" JOIN micros m ON m.id = r.micro_id WHERE {condition}",
             values,
         )
-        return [_revision(row) for row in rows]
+        return [to_revision(row) for row in rows]
 
     # Environment
 
@@ -339,7 +329,7 @@ class MetaStore:
             " WHERE project_id = ?1 OR ?1 IS NULL ORDER BY created_at, name",
             (project_id,),
         )
-        return [_project_key(row) for row in rows]
+        return [to_project_key(row) for row in rows]
 
     def find_key_of_micro(self, micro_id: str) -> ProjectKey | None:
         """Find the project key that a Micro owns."""
@@ -347,7 +337,13 @@ class MetaStore:
             f"SELECT {PROJECT_KEY} FROM project_keys WHERE micro_id = ?",  # noqa: S608
             (micro_id,),
         )
-        return _project_key(row) if row else None
+        return to_project_key(row) if row else None
+
+    def replace_key_of_micro(self, key: ProjectKey) -> None:
+        """Keep another key of its own for a Micro; the one before opens nothing any more."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM project_keys WHERE micro_id = ?", (key.micro_id,))
+            _insert_project_key(sql, key)
 
     def delete_project_key(self, project_id: str, name: str) -> None:
         """Forget a project key that no Micro owns. Raises: NotFoundError."""
@@ -385,12 +381,7 @@ class MetaStore:
     def list_schedules(self) -> list[Schedule]:
         """Give every Micro's schedule."""
         rows = self._database.rows(f"SELECT {SCHEDULE} FROM schedules ORDER BY micro_id")  # noqa: S608
-        return [_schedule(row) for row in rows]
-
-    def find_schedule(self, micro_id: str) -> Schedule | None:
-        """Find the schedule of a Micro."""
-        row = self._database.row(f"SELECT {SCHEDULE} FROM schedules WHERE micro_id = ?", (micro_id,))  # noqa: S608
-        return _schedule(row) if row else None
+        return [to_schedule(row) for row in rows]
 
     def put_schedule(self, schedule: Schedule) -> None:
         """Keep a Micro's schedule, replacing its former one. Raises: NotFoundError when the Micro is gone."""
@@ -470,80 +461,3 @@ def _refusal(error: IntegrityError, taken: str) -> ClientError:
 def _count(sql: Connection, query: str, *values: str) -> int:
     row = sql.execute(query, values).fetchone()
     return int(row[0]) if row else 0
-
-
-def _project(row: Row) -> Project:
-    return Project(row[0], row[1], from_us(row[2]), bool(row[3]))
-
-
-def _micro_values(micro: Micro) -> tuple[str | int | float | bool | None, ...]:
-    return (
-        *(
-            micro.id,
-            micro.project_id,
-            micro.name,
-            micro.runtime,
-            micro.path,
-            to_us(micro.created_at),
-            micro.subdomain,
-        ),
-        *(micro.http_auth, micro.visor, float(micro.timeout_s), micro.memory_mb, micro.concurrency),
-        *(_date_text(micro.packages_as_of), micro.live_revision),
-    )
-
-
-def _micro(row: Row) -> Micro:
-    as_of = None if row[12] is None else date.fromisoformat(row[12])
-    return Micro(
-        id=row[0],
-        project_id=row[1],
-        name=row[2],
-        runtime=row[3],
-        path=row[4],
-        created_at=from_us(row[5]),
-        subdomain=row[6],
-        http_auth=bool(row[7]),
-        visor=bool(row[8]),
-        timeout_s=row[9],
-        memory_mb=row[10],
-        concurrency=row[11],
-        packages_as_of=as_of,
-        live_revision=row[13],
-    )
-
-
-def _date_text(value: date | None) -> str | None:
-    return None if value is None else value.isoformat()
-
-
-def _revision(row: Row) -> Revision:
-    state: RevisionState = "live" if row[9] else "retired"
-    return Revision(
-        *(row[0], row[1], row[2], from_us(row[3]), row[4], row[5], row[6], row[7]),
-        state=state,
-        report=_unpack_report(row[8]),
-    )
-
-
-def _project_key(row: Row) -> ProjectKey:
-    return ProjectKey(row[0], row[1], row[2], from_us(row[3]), row[4], row[5])
-
-
-def _schedule(row: Row) -> Schedule:
-    return Schedule(row[0], row[1], from_us(row[2]), from_us(row[3]), row[4], from_us(row[5]))
-
-
-def _pack(manifest: Mapping[str, str]) -> bytes:
-    return zlib.compress(json.dumps(manifest, sort_keys=True).encode())
-
-
-def _unpack(packed: bytes) -> dict[str, str]:
-    return dict(json.loads(zlib.decompress(packed)))
-
-
-def _pack_report(report: ImportReport | None) -> bytes | None:
-    return None if report is None else msgspec.json.encode(report)
-
-
-def _unpack_report(packed: bytes | None) -> ImportReport | None:
-    return None if packed is None else msgspec.json.decode(packed, type=ImportReport)

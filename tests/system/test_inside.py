@@ -71,6 +71,16 @@ def test_both_products_answer_inside(micro: Micro, name: str) -> None:
     assert answers(micro, f"http://{name}/v1/project/name")
 
 
+@pytest.mark.parametrize("name", ["database.deta.sh", "drive.localhost"])
+def test_the_socket_opens_the_micros_own_project_and_no_other(host: Host, micro: Micro, name: str) -> None:
+    own = call(micro, f"http://{name}/v1/{micro.project}/name/items/key")
+    other = host.new_project(f"neighbour-{name}")["id"]
+    assert own[0] not in (0, 401), own
+    for each in (other, "nowhere1"):
+        status, _, body = call(micro, f"http://{name}/v1/{each}/name/items/key")
+        assert (status, json.loads(body)) == (401, {"errors": ["Unauthorized"]})
+
+
 @pytest.mark.parametrize("name", ["localhost", "other.localhost", "example.org"])
 def test_no_other_name_of_the_host_answers_inside(micro: Micro, name: str) -> None:
     status, _, body = call(micro, "http://database.deta.sh/api/v1/projects", name)

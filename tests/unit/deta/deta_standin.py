@@ -57,9 +57,7 @@ class Standin:
         self.uploads: dict = {}
         self.requests: list = []
         self.before: Callable[[Recorded], Optional[tuple]] = lambda request: None
-        self.server = ThreadingHTTPServer((host, 0), _make_handler(self))
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
+        self.server = _Server((host, 0), _make_handler(self))
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
@@ -106,6 +104,12 @@ class Standin:
             key = unquote(rest[7:]) if rest.startswith("/items/") else None
             return _answer_base(self.bases.setdefault(name, {}), request, key)
         return _answer_drive(self, name, request, rest, query)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
 
 
 def _make_handler(standin: Standin) -> type:

@@ -1,8 +1,8 @@
 """Send requests over connections that stay open, for programs that await.
 
 Theory of operation
-    Each event loop has a pool of its own, made at its first call and forgotten with the loop, so that an
-    AsyncBase may be made before any loop runs and used from several. A call takes a connection for itself
+    Each event loop has a pool of its own, made at its first call and forgotten when another loop finds it
+    closed, so that an AsyncBase may be made before any loop runs and used from several. A call takes a connection for itself
     and gives it back when its answer was read whole; a call that is cancelled, that fails or that waits too
     long aborts it. What is sent a second time is decided as in `deta._connections`.
 """
@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import weakref
 
 from .._connections import (
     CONNECT_TIMEOUT_S,
     IDLE_FOR_UNREPEATABLE_S,
-    IDLE_PER_ORIGIN,
     Request,
     explain,
     shows_input,
@@ -26,7 +24,8 @@ from .._connections import (
 from .._wire import HEAD_BYTES, BrokenAnswer, Head, is_interim, parse_chunk_size, parse_head
 from ..errors import ConnectionFailed, TimedOut
 
-# As many calls of one loop are on the wire at once; more wait for their turn.
+# As many calls of one loop are on the wire at once; more wait for their turn. As many connections stay open,
+# or a burst of calls would connect anew for most of them.
 CALLS_AT_ONCE = 64
 READ_BYTES = 64 * 1024
 
@@ -43,11 +42,10 @@ class Connection:
 
     def is_good(self, younger_than_s: float) -> bool:
         """Tell whether it may be used once more."""
-        if (
-            self.writer.is_closing()
-            or self.reader.at_eof()
-            or time.monotonic() - self.used_at >= younger_than_s
-        ):
+        if self.writer.is_closing() or time.monotonic() - self.used_at >= younger_than_s:
+            return False
+        # what came unasked; streams have no public way to tell
+        if self.reader.at_eof() or getattr(self.reader, "_buffer", b""):
             return False
         connected = self.writer.get_extra_info("socket")
         return connected is not None and not shows_input(connected)
@@ -82,21 +80,24 @@ class Pool:
     def give_back(self, origin: tuple, connection: Connection) -> None:
         """Keep a connection whose answer was read to its end."""
         idle = self.idle.setdefault(origin, [])
-        if len(idle) >= IDLE_PER_ORIGIN:
+        if len(idle) >= CALLS_AT_ONCE:
             connection.abort()
             return
         connection.used_at = time.monotonic()
         idle.append(connection)
 
 
-# By loop. Bases that programs make anew for every request share it.
-_pools: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# By loop. Bases that programs make anew for every request share it. Weak keys would not do: connections know
+# their loop.
+_pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
 
 def _pool() -> Pool:
     loop = asyncio.get_running_loop()
     pool = _pools.get(loop)
     if pool is None or pool.pid != os.getpid():
+        for closed in [each for each in list(_pools) if each.is_closed()]:
+            _pools.pop(closed, None)
         pool = _pools[loop] = Pool()
     return pool
 
