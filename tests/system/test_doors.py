@@ -21,7 +21,7 @@ import pytest
 
 from microhost.storage.authority import open_authority
 from microhost.storage.events import utc_now
-from tests.driving import Host, Micro, wait_until, zip_app
+from tests.driving import Host, Micro, wait_until, zip_app, zip_files
 
 pytestmark = pytest.mark.root
 MakeMicro = Callable[..., Micro]
@@ -309,6 +309,35 @@ def test_a_micro_is_reached_over_tls_and_told_so(host: Host, tmp_path: Path) -> 
     told = curl(host, tmp_path, f"{micro.path}.localhost", "/")
     assert told.returncode == 0, told.stderr
     assert '"https"' in told.stdout
+
+
+INSIDE = """
+import json, urllib.error, urllib.request
+from urllib.parse import parse_qs
+
+def app(environ, start_response):
+    try:
+        with urllib.request.urlopen(parse_qs(environ["QUERY_STRING"])["url"][0], timeout=5) as answer:
+            told = [answer.status, answer.read().decode()]
+    except urllib.error.HTTPError as answer:
+        told = [answer.code, answer.read().decode()]
+    except OSError as error:
+        told = [0, str(error)]
+    start_response("200 OK", [("content-type", "application/json")])
+    return [json.dumps(told).encode()]
+"""
+
+
+def test_inside_a_micro_https_is_believed_and_opens_its_own_project_only(host: Host) -> None:
+    project, other = (str(host.new_project(f"inside-tls-{each}")["id"]) for each in ("own", "other"))
+    micro = host.new_micro(project, "inside")
+    micro.must_deploy(zip_files({"main.py": INSIDE}))
+    for name in ("database.deta.sh", "drive.deta.sh", "database.localhost", "drive.localhost"):
+        path = "files" if name.startswith("drive") else "items/x"
+        told = micro.call("/", params={"url": f"https://{name}/v1/{project}/b/{path}"}).json()
+        assert told in ([200, '{"names":[]}'], [404, '{"key":"x"}']), (name, told)
+        told = micro.call("/", params={"url": f"https://{name}/v1/{other}/b/{path}"}).json()
+        assert told == [401, '{"errors": ["Unauthorized"]}']
 
 
 def curl(host: Host, place: Path, name: str, path: str, *more: str) -> subprocess.CompletedProcess[str]:
