@@ -280,7 +280,9 @@ def main() -> None:
     try:
         serve()
     except HostError as error:
-        sys.exit(f"microhost: {error}")
+        # at once: the warden ends us when our end of the channel is closed, which happens on the way out
+        print(f"microhost: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
 
 
 def serve() -> None:
