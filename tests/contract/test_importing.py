@@ -272,10 +272,9 @@ def test_the_names_of_the_interactive_interpreter_are_there(start_guest: StartGu
     assert value(start_guest, main + dedent(ANSWER)) == [True] * 5
 
 
-def test_what_deta_does_not_have_yet_is_an_ordinary_import_error(start_guest: StartGuest) -> None:
-    report = refused(start_guest, "from deta import Base")
-    assert report["kind"] == "exception"
-    assert "ImportError: cannot import name 'Base' from 'deta'" in report["message"]
+def test_deta_gives_its_whole_surface_without_a_key(start_guest: StartGuest) -> None:
+    main = "import deta\nVALUE = [name for name in ('app', 'App', 'Deta', 'Base', 'AsyncBase', 'Drive') if hasattr(deta, name)]\n"
+    assert value(start_guest, main + dedent(ANSWER)) == ["app", "App", "Deta", "Base", "AsyncBase", "Drive"]
 
 
 def test_output_of_the_import_goes_to_the_log_as_utf8(start_guest: StartGuest) -> None:
