@@ -15,7 +15,7 @@ help:  ## this list
 
 setup: packages .venv/.made  ## everything that is needed: Debian packages (when root), virtual environment
 
-bench: DEBIAN_PACKAGES += wrk
+bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 
 packages:
 	@missing=$$(for each in $(DEBIAN_PACKAGES); do dpkg -s $$each >/dev/null 2>&1 || echo $$each; done); \

@@ -1,4 +1,4 @@
-"""Parse the `microhost` command: serve, token, doctor."""
+"""Parse the `microhost` command: serve, token, ca, doctor."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def main() -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]"
 )
+@click.option(
+    "--tls-port",
+    type=click.IntRange(0, 65535),
+    help="Port to speak HTTPS on beside it; 0 takes a free one.  [default: no HTTPS]",
+)
+@click.option(
+    "--tls-certificate", type=FILE, help="A certificate of your own with its chain (PEM), for its names."
+)
+@click.option("--tls-key", type=FILE, help="The key of that certificate (PEM).")
 @click.option("--domain", help="Domain of the console; Micros live below it.  [default: localhost]")
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings."
@@ -57,6 +66,28 @@ def token(data: Path | None) -> None:
         _fail(f"'{file}' does not exist yet. Start the host once: microhost serve --data {file.parent}")
     except PermissionError:
         _fail(f"'{file}' may not be read by you. Ask as the user who runs the host.")
+
+
+@main.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
+)
+def ca(data: Path | None) -> None:
+    """Print the certificate (PEM) by which clients trust this host's HTTPS."""
+    from microhost.storage.authority import CERTIFICATE_FILE
+
+    folder = _load(None, data=data).data
+    try:
+        click.echo((folder / CERTIFICATE_FILE).read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        _fail(f"There is no certificate yet. Start the host once: microhost serve --data {folder}")
+    except PermissionError:
+        _fail(f"'{folder}' may not be read by you. Ask as the user who runs the host.")
+    click.echo(
+        "hint: write it to a file and name that in SSL_CERT_FILE (Python, curl) or NODE_EXTRA_CA_CERTS (Node),"
+        " or add it to the system's roots. It speaks for this host's own names only.",
+        err=True,
+    )
 
 
 @main.command()

@@ -64,3 +64,14 @@ class OverloadedError(Exception):
 
 class HostError(Exception):
     """Report that we failed; the outside sees an incident number only."""
+
+
+class StorageFullError(HostError):
+    """Report that the disk has no room for what was to be kept; nothing was changed.
+
+    Becomes `{"errors": [message]}` with 507: the owner can do something about it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message

@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -21,11 +22,16 @@ import uvicorn
 import uvloop
 
 from microhost import settings as settings_module
+from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
+from microhost.drive.http import create_app as create_drive
+from microhost.drive.upkeep import Upkeep
+from microhost.errors import HostError
 from microhost.gateway.inside import Inside
-from microhost.gateway.products import App, Products
+from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
@@ -37,6 +43,7 @@ from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
 from microhost.settings import Settings
+from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
 from microhost.storage.stores import Stores, open_stores
 from sandbox.client import WardenClient
@@ -46,26 +53,47 @@ log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Call `on_started` once the listening socket is served."""
+    """Serve a second socket with TLS, when there is one, and call `on_started` once all are served."""
 
     on_started: Callable[[], Awaitable[None]]
+    tls: tuple[socket.socket, ssl.SSLContext] | None = None
+    secure: SecureListener | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then tell."""
         await super().startup(sockets)
+        if self.tls is not None:
+            self.secure = SecureListener(*self.tls, self._make_protocol)
         await self.on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, then end as uvicorn does."""
+        if self.secure is not None:
+            self.secure.close()
+            await self.secure.wait_closed()
+        await super().shutdown(sockets)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        config = self.config
+        return config.http_protocol_class(config, self.server_state, self.lifespan.state)  # type: ignore[call-arg]
 
 
 class Host:
     """Hold the parts of one host process from `run` to its end."""
 
     def __init__(
-        self, settings: Settings, stores: Stores, channel: socket.socket, runtimes: list[str]
+        self,
+        settings: Settings,
+        stores: Stores,
+        channel: socket.socket,
+        runtimes: list[str],
+        certificates: Certificates,
     ) -> None:
         """Wire the parts; nothing runs yet."""
         self.settings = settings
         self.stores = stores
         self.runtimes = runtimes
+        self.certificates = certificates
         self.warden = WardenClient(
             channel,
             on_exited=lambda *exited: self.pools.on_exited(*exited),
@@ -80,6 +108,7 @@ class Host:
         )
         self.scheduler = Scheduler(stores.meta, self.pools.invoke)
         self.directory = Directory()
+        self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
             stores,
@@ -113,16 +142,17 @@ class Host:
             doctor=self.warden.doctor,
             clock=utc_now,
         )
-        # name the applications of Base and Drive here: {"base": create_base(...), "drive": create_drive(...)}
-        products: dict[str, App] = {}
-        self.front = Products(
-            products, console=create_app(self.services), keys=self.directory, domain=settings.domain
-        )
         connections = connection_cap()
+        self.front = Products(
+            {"base": create_base(stores.bases), "drive": create_drive(stores.drives)},
+            console=create_app(self.services),
+            keys=self.directory,
+            domain=settings.domain,
+        )
         self.inside = Inside(
             self.warden,
             self.front,
-            tls=None,  # the context of the host's own authority goes here
+            tls=certificates.context,
             names=settings.inside_names,
             project_of=self.find_project,
             pools=self.pools,
@@ -150,13 +180,16 @@ class Host:
             )
         )
 
-    async def run(self, listener: socket.socket) -> None:
+    async def run(self, listener: socket.socket, tls_listener: socket.socket | None) -> None:
         """Serve until told to drain, then let what runs come to its end."""
+        if tls_listener is not None:
+            self.server.tls = tls_listener, self.certificates.context
         await self.warden.start()
         self.runtimes = [runtime.name for runtime in (await self.warden.doctor()).runtimes]
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()
+        self.stores.drives.keep_only(lambda: {project.id for project in self.stores.meta.list_projects()})
         await self.pools.start()
         self.server.on_started = self.begin_work
         await self.server.serve(sockets=[listener])
@@ -166,7 +199,11 @@ class Host:
         """Tell the warden, and the one who waits at the terminal, that requests are answered; schedule."""
         await self.warden.ready()
         await self.scheduler.start()
+        await self.stores.bases.start()
+        self.upkeep.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
+        if self.settings.tls_port is not None:
+            print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
         print(f"microhost listens on {self.settings.public_url}", flush=True)
 
     def find_project(self, micro_id: str) -> str | None:
@@ -183,11 +220,13 @@ class Host:
         await self.scheduler.drain(timeout_s=DRAIN_S)
         await self.scheduler.stop()
         self.pools.on_drain()
+        await asyncio.to_thread(self.upkeep.stop)
         try:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
         except TimeoutError:
             log.warning("drain took too long", limit_s=DRAIN_S)
         await self.inside.stop()
+        await self.stores.bases.stop()
         self.stores.close()
 
 
@@ -204,15 +243,55 @@ def set_up_log() -> None:
     )
 
 
+def open_certificates(settings: Settings, custom: Identity | None) -> Certificates:
+    """Open the host's authority and choose among its certificates and the operator's own. Raises: HostError."""
+    authority = open_authority(settings.data, settings.domain, clock=utc_now)
+    if authority.made:
+        log.info("made a certificate authority; clients trust it after: microhost ca")
+    return Certificates(authority, domain=settings.domain, clock=utc_now, custom=custom)
+
+
+def take_listener(name: str) -> socket.socket | None:
+    """Give the listening socket that the warden left open under this name, None when there is none."""
+    descriptor = os.environ.pop(name, None)
+    return socket.socket(fileno=int(descriptor)) if descriptor is not None else None
+
+
+def take_custom() -> Identity | None:
+    """Read the operator's certificate and key from what the warden left open. Raises: HostError."""
+    descriptors = [
+        os.environ.pop(name, None) for name in ("MICROHOST_TLS_CERTIFICATE_FD", "MICROHOST_TLS_KEY_FD")
+    ]
+    contents = [os.fdopen(int(each), "rb") for each in descriptors if each is not None]
+    if len(contents) != 2:
+        return None
+    with contents[0] as certificate, contents[1] as key:
+        return read_custom(certificate.read(), key.read())
+
+
 def main() -> None:
-    """Take the descriptors that the warden left open and serve until the warden says otherwise."""
+    """Serve, or tell in one sentence why not."""
     set_up_log()
-    listener = socket.socket(fileno=int(os.environ.pop("MICROHOST_LISTEN_FD")))
+    try:
+        serve()
+    except HostError as error:
+        sys.exit(f"microhost: {error}")
+
+
+def serve() -> None:
+    """Take the descriptors that the warden left open and serve until the warden says otherwise. Raises: HostError."""
+    listener, tls_listener = take_listener("MICROHOST_LISTEN_FD"), take_listener("MICROHOST_TLS_LISTEN_FD")
+    assert listener is not None
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
+    custom = take_custom()
     settings = settings_module.load(None, os.environ)
     settings = replace(settings, port=listener.getsockname()[1])
-    stores = open_stores(settings.data)
-    uvloop.run(Host(settings, stores, channel, []).run(listener))
+    if tls_listener is not None:
+        settings = replace(settings, tls_port=tls_listener.getsockname()[1])
+    stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
+    certificates = open_certificates(settings, custom)
+    host = Host(settings, stores, channel, [], certificates)
+    uvloop.run(host.run(listener, tls_listener))
 
 
 if __name__ == "__main__":

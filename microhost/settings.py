@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from microhost.errors import ClientError
+from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
+_OR_NONE = " | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,14 @@ class Settings:
     data: Path = field(default=Path("data"), metadata={"help": "directory of everything that is kept"})
     host: str = field(default="127.0.0.1", metadata={"help": "address to listen on"})
     port: int = field(default=8000, metadata={"help": "port to listen on; 0 takes a free one"})
+    tls_port: int | None = field(
+        default=None, metadata={"help": "port to speak HTTPS on; 0 takes a free one, none speaks no HTTPS"}
+    )
+    tls_certificate: Path | None = field(
+        default=None,
+        metadata={"help": "PEM file of a certificate of your own with its chain, used for its names"},
+    )
+    tls_key: Path | None = field(default=None, metadata={"help": "PEM file of its key"})
     domain: str = field(default="localhost", metadata={"help": "domain of the console; Micros live below it"})
     uid_base: int = field(
         default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"}
@@ -31,6 +41,9 @@ class Settings:
         metadata={"help": "memory that sleeping Micros may hold before the least used is evicted"},
     )
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
+    drive_quota_mb: int = field(
+        default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
     )
@@ -74,12 +87,18 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
             chosen[name] = _convert(known[name].type, values[name])
         except (TypeError, ValueError):
             mistakes.append(f"settings: {name} must be {known[name].metadata['help']}, not {values[name]!r}")
+    if (chosen.get("tls_certificate") is None) != (chosen.get("tls_key") is None):
+        mistakes.append("settings: tls_certificate and tls_key belong together; give both or none")
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above
 
 
 def _convert(kind: object, value: object) -> object:
+    if str(kind).endswith(_OR_NONE):
+        kind = str(kind).removesuffix(_OR_NONE)
+        if value is None or str(value).lower() in ("", "none"):
+            return None
     if kind in ("int", int):
         if isinstance(value, bool):
             raise ValueError(value)

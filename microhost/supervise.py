@@ -31,6 +31,8 @@ def supervise(settings: Settings) -> int:
             runtime=ROOT / "runtimes" / "python",
             host=settings.host,
             port=settings.port,
+            tls_port=settings.tls_port,
+            host_files=_host_files(settings),
             uid_base=settings.uid_base,
             memory_bytes=MEMORY_MB_MAX * MIB,
             dependencies_bytes=DEPENDENCIES_BYTES,
@@ -45,6 +47,16 @@ def supervise(settings: Settings) -> int:
 
 
 def _host_environment(settings: Settings) -> Mapping[str, str]:
-    chosen = {each.name: str(getattr(settings, each.name)) for each in fields(settings)}
+    found = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    chosen = {name: str(value) for name, value in found.items() if value is not None}
     chosen["data"] = str(settings.data.resolve())
     return {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
+
+
+def _host_files(settings: Settings) -> Mapping[str, Path]:
+    """Name the files that only root may read; the host gets them as descriptors, anew at each of its starts."""
+    files = {
+        "MICROHOST_TLS_CERTIFICATE_FD": settings.tls_certificate,
+        "MICROHOST_TLS_KEY_FD": settings.tls_key,
+    }
+    return {name: file.resolve() for name, file in files.items() if file is not None}

@@ -1,8 +1,8 @@
 """Run the host, the unprivileged child that serves: spawn it, speak with it, notice its end.
 
 Theory of operation
-    A host gets two descriptors, its end of the channel and the listening socket, and an environment of a few
-    names. It runs under the first user id of our range, without capabilities, cannot gain rights, and dies
+    A host gets its end of the channel, the listening sockets and files that only root may read as descriptors,
+    and an environment of a few names. It runs under the first user id of our range, without capabilities, cannot gain rights, and dies
     with the warden. The channel is never waited on: what the host does not read stays in a queue of bounded
     length, and a host that lets it grow is ended. Two hosts live side by side during a graceful restart.
 """
@@ -25,19 +25,22 @@ from sandbox.wire import Record
 
 QUEUED_RECORDS = 20_000
 RECORDS_PER_TURN = 64
-CHANNEL_FD, LISTEN_FD = 3, 4
+CHANNEL_FD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """Say how a host is started: its program, its environment, its user id, what it must be able to read."""
+    """Say how a host is started: its program, its environment, its user id, what it must be able to read.
+
+    Each of `descriptors` is told to it by the environment's variable of that name.
+    """
 
     argv: Sequence[str]
     environment: Mapping[str, str]
     uid: int
     visible: Sequence[str | Path]
     join_files: Sequence[str]
-    listener: int
+    descriptors: Mapping[str, int]
 
 
 class Host:
@@ -70,9 +73,9 @@ class Host:
                     environment={
                         **plan.environment,
                         "MICROHOST_CHANNEL_FD": str(CHANNEL_FD),
-                        "MICROHOST_LISTEN_FD": str(LISTEN_FD),
+                        **{name: str(at) for at, name in enumerate(plan.descriptors, CHANNEL_FD + 1)},
                     },
-                    descriptors=[null, 1, 2, theirs.fileno(), plan.listener],
+                    descriptors=[null, 1, 2, theirs.fileno(), *plan.descriptors.values()],
                     uid=plan.uid,
                     join_files=plan.join_files,
                     prepare=self._prepare,

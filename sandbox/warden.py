@@ -63,6 +63,7 @@ class WardenSettings:
 
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
+    `tls_port` is of a second listening socket, None when there is none. `host_files` are opened for each host;
     `door_names` lead, inside a sandbox, to its doors (doors.py).
     """
 
@@ -70,6 +71,7 @@ class WardenSettings:
     runtime: Path
     host: str = "127.0.0.1"
     port: int = 8000
+    tls_port: int | None = None
     uid_base: int = 210_000
     memory_bytes: int = 4096 * 1024 * 1024
     tmp_bytes: int = 4096 * 1024 * 1024
@@ -78,6 +80,7 @@ class WardenSettings:
     import_s: float = 30.0
     accepted: frozenset[str] = frozenset()
     host_environment: Mapping[str, str] = field(default_factory=dict)
+    host_files: Mapping[str, Path] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     visible: tuple[Path, ...] = ()
     door_names: tuple[str, ...] = ("database.deta.sh", "drive.deta.sh")
@@ -94,7 +97,8 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
             runtime=settings.runtime,
             door_names=settings.door_names,
         )
-        listener = _listen(settings)
+        listeners = _listen_all(settings)
+        wire.close(list(_open_files(settings).values()))
     except (PremisesError, OSError) as error:
         _log(str(error))
         return 1
@@ -105,7 +109,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
     os.umask(0o022)
     kernel.name_process("microhost-warden")
     try:
-        return asyncio.run(Warden(settings, premises, listener, host_argv).main())
+        return asyncio.run(Warden(settings, premises, listeners, host_argv).main())
     finally:
         if not clear_tree(premises.tree):
             _log("processes of a sandbox could not be ended; the next start tries again")
@@ -115,11 +119,15 @@ class Warden:
     """Serve one host after the other until told to stop."""
 
     def __init__(
-        self, settings: WardenSettings, premises: Premises, listener: socket.socket, host_argv: list[str]
+        self,
+        settings: WardenSettings,
+        premises: Premises,
+        listeners: Mapping[str, socket.socket],
+        host_argv: list[str],
     ) -> None:
         self._settings = settings
         self._premises = premises
-        self._listener = listener
+        self._listeners = listeners
         self._host_argv = host_argv
         self._hosts: list[Host] = []
         self._sandboxes: dict[str, Sandbox] = {}
@@ -254,6 +262,17 @@ class Warden:
     # --- hosts
 
     def _start_host(self) -> None:
+        try:
+            files = _open_files(self._settings)
+        except OSError as error:  # better to serve without them than not at all
+            _log(f"the next host does without a file: {error}")
+            files = {}
+        try:
+            self._start_host_with(files)
+        finally:
+            wire.close(list(files.values()))
+
+    def _start_host_with(self, files: Mapping[str, int]) -> None:
         settings = self._settings
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -267,7 +286,10 @@ class Warden:
             uid=settings.uid_base,
             visible=[*visible.python_paths(), self._premises.data, settings.runtime, *settings.visible],
             join_files=self._premises.tree.group("host").join_files(),
-            listener=self._listener.fileno(),
+            descriptors={
+                **{name: listener.fileno() for name, listener in self._listeners.items()},
+                **files,
+            },
         )
         host = Host(plan, on_record=self._on_record, on_gone=self._on_host_gone, log=_log)
         self._hosts.append(host)
@@ -530,19 +552,39 @@ def _checked(result: Record) -> Record:
     return result
 
 
-def _listen(settings: WardenSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen_all(settings: WardenSettings) -> dict[str, socket.socket]:
+    """Listen on every port that is wanted; gives each socket by the variable that tells the host of it."""
+    listeners = {"MICROHOST_LISTEN_FD": _listen(settings.host, settings.port, "--port")}
+    if settings.tls_port is not None:
+        listeners["MICROHOST_TLS_LISTEN_FD"] = _listen(settings.host, settings.tls_port, "--tls-port")
+    return listeners
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         raise OSError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}; choose another with {option}."
         ) from error
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _open_files(settings: WardenSettings) -> dict[str, int]:
+    """Open the host's files. Raises: OSError, and then none is open."""
+    opened: dict[str, int] = {}
+    for name, file in settings.host_files.items():
+        try:
+            opened[name] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            wire.close(list(opened.values()))
+            raise OSError(f"Cannot read '{file}': {error.strerror}.") from error
+    return opened
 
 
 def _raise_open_files() -> None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from microhost.console.access import Access
 from microhost.console.deployments import Deployments
+from microhost.console.drives import DriveEndpoints
 from microhost.console.guard import Guard
 from microhost.console.micros import Micros
 from microhost.console.openapi import describe
@@ -31,6 +32,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Micros(services),
             Deployments(services),
             Running(services),
+            DriveEndpoints(services),
             Access(services),
         )
         for endpoint in part.endpoints()

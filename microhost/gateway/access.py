@@ -37,17 +37,18 @@ class Owners(Protocol):
 
 
 def may_enter(route: Route, owners: Owners, head: Head) -> bool:
-    """Tell whether the request may reach the Micro; the credential that opened the door is taken off its head."""
-    if not route.micro.http_auth:
-        return True
+    """Tell whether the request may reach the Micro. Every credential of ours that is good is taken off its head, needed or
+    not: a public Micro may be a stranger's code too.
+    """
+    entitled = not route.micro.http_auth
     if opens(head.api_keys, route.digests):
         head.api_keys = []
-        return True
+        entitled = True
     token = bearer_token(head.authorizations)
     if token and owners.is_owner_token(token):
         head.authorizations = []
-        return True
-    return False
+        entitled = True
+    return entitled
 
 
 def opens(api_keys: list[bytes], digests: Collection[bytes]) -> bool:

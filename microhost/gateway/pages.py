@@ -9,6 +9,8 @@ import json
 from html import escape
 from http import HTTPStatus
 
+from microhost.micros.work import Failure
+
 STATUS_LINES: dict[int, bytes] = {}
 for _status in range(100, 600):
     try:
@@ -32,6 +34,24 @@ _SAFE = (
     b"content-security-policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"
     b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 )
+
+
+# What the user's code said of its failure (an exception's text may hold a password) is for its log, not for visitors.
+_FAILURES = {
+    "exception": "failed while it handled the request.",
+    "crashed": "ended before its answer was complete.",
+    "import_error": "could not be imported.",
+    "startup_error": "could not be started.",
+    "bad_response": "sent an invalid response.",
+    "no_handler": "has nothing that could answer.",
+    "bad_result": "gave a result that cannot be sent.",
+}
+
+
+def failure_of(failure: Failure, micro_name: str) -> str:
+    """Give the sentence that a visitor may read. Timeouts and memory are in our own words already."""
+    said = _FAILURES.get(failure.cause)
+    return f"Micro '{micro_name}' {said}" if said else failure.message
 
 
 def wants_html(method: bytes, accept: bytes) -> bool:

@@ -393,7 +393,8 @@ class HttpExecution(Work):
             if connection is not None:
                 connection.cut()
             return
-        page = self._page(502, failure.message, cause=failure.cause, event=self.id, close=not self.keep_alive)
+        message = pages.failure_of(failure, self.micro.name)
+        page = self._page(502, message, cause=failure.cause, event=self.id, close=not self.keep_alive)
         self.status = 502 if self.connection is not None else self.status or ABORTED_STATUS
         self._answer(page)
 

@@ -358,7 +358,7 @@ class WebSocketExecution(Work):
         self.executor = None
         if not self._accepted:
             if failure is not None:
-                self._answer(502, failure.message, cause=failure.cause)
+                self._answer(502, pages.failure_of(failure, self.micro.name), cause=failure.cause)
         elif failure is not None:
             self._close(_INTERNAL, failure.cause)
         else:

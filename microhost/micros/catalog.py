@@ -147,6 +147,8 @@ class Catalog:
             await self.delete_micro(micro)
         await asyncio.to_thread(self._meta.delete_project, project.id)
         self.announce_keys(project.id)
+        await self._stores.bases.delete_project(project.id)
+        await asyncio.to_thread(self._stores.drives.delete_project, project.id)
 
     async def create_micro(
         self, project: Project, name: str, *, runtime: str | None

@@ -38,10 +38,10 @@ class Database:
         Raises: HostError when the file cannot promise durability, or was written by a newer version.
         """
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._writer = _connect(file)
+        self._writer = connect(file)
         self._writing = threading.RLock()
-        _migrate(self._writer, migrations, file)
-        self._reader = _connect(file)
+        migrate(self._writer, migrations, file)
+        self._reader = connect(file)
         self._reader.pragma("query_only", True)
         self._reading = threading.Lock()
 
@@ -54,10 +54,12 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                # a full disk undoes the transaction by itself; a commit that failed otherwise leaves it open
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         """Read all rows of a query."""
@@ -76,7 +78,8 @@ class Database:
             self._writer.close()
 
 
-def _connect(file: Path) -> apsw.Connection:
+def connect(file: Path) -> apsw.Connection:
+    """Open one connection that keeps what it acknowledges. Raises: HostError when the file cannot promise that."""
     connection = apsw.Connection(str(file))
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.pragma("journal_mode", "wal")
@@ -97,7 +100,8 @@ def _require(connection: apsw.Connection, file: Path, name: str, wanted: object)
         )
 
 
-def _migrate(connection: apsw.Connection, migrations: Sequence[str], file: Path) -> None:
+def migrate(connection: apsw.Connection, migrations: Sequence[str], file: Path) -> None:
+    """Run the migrations that the file has not seen. Raises: HostError for a file of a newer version."""
     version = connection.pragma("user_version")
     if version > len(migrations):
         connection.close()

@@ -67,3 +67,23 @@ EVENTS = (
     CREATE INDEX executions_by_time ON executions (started_at)
     """,
 )
+
+# One file a project. Keys are the bytes of their UTF-8, so that order and ranges are bytewise; a body is the
+# item's JSON text, key and all, and is sent as it stands here. `expires` repeats `__expires`, in seconds.
+BASES = (
+    """
+    CREATE TABLE bases (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE items (
+        base INTEGER NOT NULL, key BLOB NOT NULL, body TEXT NOT NULL, expires REAL, PRIMARY KEY (base, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX items_by_expiry ON items (expires, base) WHERE expires IS NOT NULL;
+    CREATE TABLE indexes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, base INTEGER NOT NULL, path TEXT NOT NULL, state TEXT NOT NULL,
+        built_to BLOB NOT NULL, created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX indexes_by_path ON indexes (base, path) WHERE state <> 'dropped';
+    CREATE TABLE entries (
+        number INTEGER NOT NULL, value ANY NOT NULL, key BLOB NOT NULL, PRIMARY KEY (number, value, key)
+    ) STRICT, WITHOUT ROWID
+    """,
+)

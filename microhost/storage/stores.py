@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from microhost.limits import DRIVE_QUOTA_MB, MB
+from microhost.storage.bases import Bases
 from microhost.storage.bundles import Bundles
-from microhost.storage.events import EventStore
+from microhost.storage.drives import Drives
+from microhost.storage.events import EventStore, utc_now
 from microhost.storage.files import make_directory
 from microhost.storage.meta import MetaStore
 from microhost.storage.secrets import Vault
@@ -20,18 +23,29 @@ class Stores:
     events: EventStore
     bundles: Bundles
     vault: Vault
+    bases: Bases
+    drives: Drives
 
     def close(self) -> None:
         """Close every store; may be called twice."""
+        self.bases.close()
+        self.drives.close()
         self.events.close()
         self.meta.close()
 
 
-def open_stores(data: Path) -> Stores:
-    """Open or create the stores below `data` (0700).
+def open_stores(data: Path, *, drive_quota_mb: int = DRIVE_QUOTA_MB) -> Stores:
+    """Open or create the stores below `data` (0700). A project's Drives may hold `drive_quota_mb` megabytes.
 
     Raises: HostError when one of them cannot be trusted to keep what it acknowledges.
     """
     make_directory(data)
     vault = Vault(data / "secrets" / "master.key")
-    return Stores(MetaStore(data / "meta.db"), EventStore(data / "events.db"), Bundles(data), vault)
+    return Stores(
+        meta=MetaStore(data / "meta.db"),
+        events=EventStore(data / "events.db"),
+        bundles=Bundles(data),
+        vault=vault,
+        bases=Bases(data / "base"),
+        drives=Drives(data, quota_bytes=drive_quota_mb * MB, clock=utc_now),
+    )

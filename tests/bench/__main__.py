@@ -17,60 +17,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.bench.load import Load, press
 from tests.bench.machine import descendants, look_at_noise, memory_mb
+from tests.bench.products import measure_base, measure_drive
+from tests.bench.report import Report
 from tests.bench.rivals import Rival, gunicorn, serving, time_to_first_answer_s, uvicorn
 from tests.driving import Host, Micro, wait_until, zip_app
 
+PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive")
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 CONNECTIONS = 4
 SLEEPERS = 6
 ASLEEP_DEADLINE_S = 120.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    what: str
-    ours: str
-    rival: str
-    ratio: float | None
-    target: str
-    reached: bool | None
-
-
-class Report:
-    """Collect rows, print them as they come, keep them for bench.json."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.rows: list[Row] = []
-        self.raw: dict[str, Any] = {}
-
-    def head(self, title: str) -> None:
-        """Print a heading."""
-        print(f"\n{title}\n  {'':<46}{'microhost':>24}{'rival':>28}{'ratio':>8}   target", flush=True)
-
-    def add(
-        self,
-        what: str,
-        ours: str,
-        rival: str = "",
-        ratio: float | None = None,
-        *,
-        target: str = "",
-        reached: bool | None = None,
-    ) -> None:
-        """Add a row and print it."""
-        self.rows.append(Row(what, ours, rival, ratio, target, reached))
-        shown = f"{ratio:.2f}x" if ratio is not None else ""
-        verdict = {True: "  reached", False: "  MISSED", None: ""}[reached]
-        print(f"  {what:<46}{ours:>24}{rival:>28}{shown:>8}   {target}{verdict}", flush=True)
 
 
 def main() -> None:
@@ -78,9 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=3, help="length of one burst")
     parser.add_argument("--rounds", type=int, default=5, help="bursts of each side")
-    parser.add_argument("--only", default="", help="comma-separated: warm, core, starts, deploy, limits")
+    parser.add_argument("--only", default="", help=f"comma-separated: {', '.join(PARTS)}")
     options = parser.parse_args()
-    wanted = set(filter(None, options.only.split(","))) or {"warm", "core", "starts", "deploy", "limits"}
+    wanted = set(filter(None, options.only.split(","))) or set(PARTS)
     report = Report()
     report.raw["machine"] = {
         "cores": os.cpu_count(),
@@ -102,6 +64,10 @@ def main() -> None:
             _deployments(report, host, project)
         if "limits" in wanted:
             _kill(report, host, project)
+        if "base" in wanted:
+            measure_base(report, host, project)
+        if "drive" in wanted:
+            measure_drive(report, host, project)
     noise = look_at_noise()
     print(f"\nnoise after:  {noise.text()}")
     report.raw["noise_after"] = asdict(noise)

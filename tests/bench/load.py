@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
@@ -19,9 +21,21 @@ class Load:
     errors: int
 
 
-def press(url: str, *, host: str, connections: int, seconds: int, cores: str | None = None) -> Load:
-    """Send requests over `connections` kept-alive connections for `seconds`."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"Host: {host}", url]
+def press(
+    url: str,
+    *,
+    host: str,
+    connections: int,
+    seconds: int,
+    cores: str | None = None,
+    headers: Sequence[str] = (),
+    script: Path | None = None,
+) -> Load:
+    """Send requests over `connections` kept-alive connections for `seconds`; a Lua `script` may make them."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    for each in (f"Host: {host}", *headers):
+        command += ["-H", each]
+    command += [*(["-s", str(script)] if script else []), url]
     pinned = ["taskset", "-c", cores, *command] if cores else command
     said = subprocess.run(pinned, capture_output=True, text=True, check=True).stdout
     return Load(

@@ -45,7 +45,7 @@ def gunicorn(app: str, workers: int) -> Rival:
 @contextmanager
 def serving(rival: Rival, cores: str | None = None) -> Iterator[int]:
     """Run it on a free port; gives the port when it answers with 200."""
-    port = _free_port()
+    port = free_port()
     process = _start(rival, port, cores)
     try:
         _wait(port, process)
@@ -57,7 +57,7 @@ def serving(rival: Rival, cores: str | None = None) -> Iterator[int]:
 
 def time_to_first_answer_s(rival: Rival) -> float:
     """Start a new process and give the time to its first 200."""
-    port = _free_port()
+    port = free_port()
     begun = time.perf_counter()
     process = _start(rival, port, None)
     try:
@@ -84,7 +84,8 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

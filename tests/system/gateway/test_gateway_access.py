@@ -48,6 +48,19 @@ def test_the_owners_token_opens_and_does_not_reach_the_micro(host: Host, locked:
     assert "authorization" not in headers_of(host, locked, f"Authorization: Bearer {OWNER_TOKEN}")
 
 
+def test_our_credentials_do_not_reach_a_public_micro_either(host: Host) -> None:
+    public = host.micro(ECHO, keys=[KEY])
+    got = headers_of(host, public, f"X-API-Key: {KEY}", f"Authorization: Bearer {OWNER_TOKEN}")
+    assert not {"x-api-key", "authorization"} & set(got)
+    strange = headers_of(host, public, "X-API-Key: its.own", "Authorization: Bearer its_own")
+    assert (strange["x-api-key"], strange["authorization"]) == ("its.own", "Bearer its_own")
+
+
+def test_the_owners_token_is_taken_off_beside_a_key_that_opens(host: Host, locked: Micro) -> None:
+    got = headers_of(host, locked, f"X-API-Key: {KEY}", f"Authorization: Bearer {OWNER_TOKEN}")
+    assert not {"x-api-key", "authorization"} & set(got)
+
+
 def test_a_credential_that_did_not_open_the_door_is_the_micros_own(host: Host, locked: Micro) -> None:
     got = headers_of(host, locked, f"X-API-Key: {KEY}", "Authorization: Basic dXNlcg==", "Cookie: session=1")
     assert (got["authorization"], got["cookie"]) == ("Basic dXNlcg==", "session=1")

@@ -99,7 +99,9 @@ async def test_every_endpoint_refuses_every_wrong_credential(host: Host) -> None
 
 async def present(host: Host, endpoint: Endpoint, value: str, client_number: int) -> httpx.Response:
     """Call an endpoint with an Authorization header, from an address that has guessed nothing yet."""
-    path = endpoint.path.format(project="p", micro="m", name="k", token="t", deployment="d", event="e")
+    path = endpoint.path.format(
+        project="p", micro="m", name="k", token="t", deployment="d", event="e", drive="b"
+    )
     headers = {} if value == "" else {"authorization": value.encode("utf-8")}
     transport = httpx.ASGITransport(app=host.app, client=(f"client {client_number}", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:

@@ -1,0 +1,1 @@
+"""Serve Base: a document store over HTTP, one file a project."""

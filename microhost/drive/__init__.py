@@ -1,0 +1,1 @@
+"""Serve people's files over HTTP, as the original Drive did."""

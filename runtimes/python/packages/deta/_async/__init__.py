@@ -1,0 +1,1 @@
+"""Hold what needs `asyncio`; imported when the first AsyncBase is made."""
