@@ -104,6 +104,18 @@ def test_a_stopped_warden_leaves_no_process_and_no_group(new_lab: NewLab) -> Non
     assert groups_left(lab) == []
 
 
+def settled_count(directory: Path) -> int:
+    """Count the entries of a directory once the number has been the same for a while."""
+    seen: list[int] = []
+
+    def is_steady() -> bool:
+        seen.append(len(list(directory.iterdir())))
+        return len(seen) > 200 and len(set(seen[-200:])) == 1
+
+    until(is_steady, "a steady number of open files", within_s=20)
+    return seen[-1]
+
+
 def test_executors_and_their_sandbox_may_end_in_the_same_moment(
     new_lab: NewLab, capfd: pytest.CaptureFixture[str]
 ) -> None:
