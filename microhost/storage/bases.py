@@ -65,7 +65,7 @@ class Bases:
         self._idle_s = idle_s
         self._open: dict[str, _Open] = {}
         self._closed = False
-        self._present: set[str] = {file.stem for file in directory.glob("*.db")}
+        self._present: set[str] = set()
         self._gone: set[str] = set()
         self._threads = ThreadPoolExecutor(QUERY_THREADS, thread_name_prefix="base query")
         self._notes = ScanNotes()
@@ -87,7 +87,7 @@ class Bases:
 
     async def find(self, project_id: str, base: str, key: bytes) -> str | None:
         """Give an item's JSON text, None when there is none or it has expired."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return None
         ready = self._open.get(project_id)
         if ready is not None and ready.file.done() and not ready.file.cancelled():
@@ -114,21 +114,21 @@ class Bases:
 
         Raises: NotFoundError when there is no such item; what `change` and `put` raise.
         """
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             raise NotFoundError("Key not found")
         async with self._use(project_id) as file:
             await file.update(base, key, change)
 
     async def delete(self, project_id: str, base: str, key: bytes) -> None:
         """Delete an item, if there is one. Raises: what `put` raises."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return
         async with self._use(project_id) as file:
             await file.delete(base, key)
 
     async def query(self, project_id: str, base: str, wanted: Wanted) -> Page:
         """Read one page."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return Page("", 0, None, 0, 0, indexed=False)
         async with self._use(project_id) as file:
             page = await file.query(base, wanted, self._threads)
@@ -139,14 +139,14 @@ class Bases:
 
     async def list_bases(self, project_id: str) -> list[str]:
         """Give the names of a project's Bases, sorted."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_bases()
 
     async def list_indexes(self, project_id: str, base: str) -> list[BaseIndex]:
         """Give a Base's indexes, sorted by path."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_indexes(base)
@@ -164,7 +164,7 @@ class Bases:
 
     async def drop_index(self, project_id: str, base: str, path: str) -> None:
         """Use an index no more. Raises: NotFoundError."""
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             raise NotFoundError(f"There is no index on '{path}'.")
         async with self._use(project_id) as file:
             await file.drop_index(base, path)
@@ -186,9 +186,10 @@ class Bases:
         self._present.discard(project_id)
         entry = self._open.pop(project_id, None)
         if entry is not None:
-            file = await asyncio.shield(entry.file)
-            await asyncio.to_thread(file.close)
-            self._present.discard(project_id)
+            opened = await asyncio.gather(asyncio.shield(entry.file), return_exceptions=True)
+            for file in opened:
+                if isinstance(file, BaseFile):
+                    await asyncio.to_thread(file.close)
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
 
@@ -223,7 +224,7 @@ class Bases:
     async def look_into_next(self) -> None:
         """Sweep the next file in turn, open or closed."""
         if not self._to_look_into:
-            self._to_look_into = sorted(self._present)
+            self._to_look_into = sorted(file.stem for file in self._directory.glob("*.db"))
         if self._to_look_into:
             await self._sweep(self._to_look_into.pop())
 
@@ -240,12 +241,15 @@ class Bases:
                 log.exception("keeper_failed")
 
     async def _sweep(self, project_id: str) -> None:
-        if project_id not in self._present:
+        if not self._has_file(project_id):
             return
-        async with self._use(project_id, quietly=True) as file:
-            for _ in range(SWEEPS_AT_ONCE):
-                if await file.sweep() == 0:
-                    break
+        try:
+            async with self._use(project_id, quietly=True) as file:
+                for _ in range(SWEEPS_AT_ONCE):
+                    if await file.sweep() == 0:
+                        break
+        except HostError:  # one bad file must not keep the others from being swept
+            log.exception("not_swept", project=project_id)
 
     @asynccontextmanager
     async def _use(self, project_id: str, *, quietly: bool = False) -> AsyncIterator[BaseFile]:
@@ -262,7 +266,7 @@ class Bases:
             await self._close_surplus()
 
     def _begin_open(self, project_id: str) -> _Open:
-        if self._closed or project_id in self._gone:
+        if self._closed or project_id in self._gone or not project_id.isalnum():
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
         self._open[project_id] = entry
@@ -274,10 +278,22 @@ class Bases:
         except BaseException:
             self._open.pop(project_id, None)
             raise
+        if self._closed or project_id in self._gone:
+            await asyncio.to_thread(file.close)
+            raise HostError(f"the Bases of project '{project_id}' were closed while they opened")
         self._present.add(project_id)
         if file.has_work_on_indexes():
             self._build_soon(project_id)
         return file
+
+    def _has_file(self, project_id: str) -> bool:
+        """Tell whether something was ever written; another host may have done it a moment ago."""
+        if project_id in self._present:
+            return True
+        if project_id in self._gone or not project_id.isalnum() or not self._path(project_id).exists():
+            return False
+        self._present.add(project_id)
+        return True
 
     def _path(self, project_id: str) -> Path:
         return self._directory / f"{project_id}.db"
