@@ -1,4 +1,4 @@
-"""Parse the `microhost` command: serve, token, ca, doctor."""
+"""Parse the `microhost` command: serve, token, ca, doctor, backup, restore."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import NoReturn
 import click
 
 from microhost import settings
-from microhost.errors import ClientError
+from microhost.errors import ClientError, HostError
+
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), help="Where everything is kept.  [default: data]"
+)
+PASSPHRASE = "MICROHOST_BACKUP_PASSPHRASE"  # noqa: S105  a variable's name
+PORT = click.IntRange(0, 65535)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,11 +101,75 @@ def doctor() -> None:
     sys.exit(0 if report.can_serve else 1)
 
 
-def _load(config: Path | None, **options: object) -> settings.Settings:
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@DATA
+@click.option("--with-keys", is_flag=True, help="Add the secrets too, encrypted under a passphrase.")
+def backup(file: Path, data: Path | None, with_keys: bool) -> None:
+    """Write one consistent FILE of everything; the host may go on serving.
+
+    The passphrase is asked for, or taken from MICROHOST_BACKUP_PASSPHRASE.
+    """
+    from microhost.keeping.backup import back_up
+
+    passphrase = _passphrase(confirm=True) if with_keys else None
     try:
-        return settings.load(config, os.environ, **options)
+        missing = back_up(_load(None, data=data).data, file, passphrase=passphrase)
     except ClientError as error:
         _fail(error.message)
+    except (HostError, OSError) as error:
+        _fail(f"The backup was not made: {error}")
+    for each in missing:
+        click.echo(
+            f"warning: '{each}' is missing in the data directory itself, and so in the backup", err=True
+        )
+    sys.exit(1 if missing else 0)
+
+
+@main.command()
+@click.argument("file", type=FILE)
+@DATA
+def restore(file: Path, data: Path | None) -> None:
+    """Bring a backup back into an empty or a new directory."""
+    from microhost.keeping.restore import restore as bring_back
+
+    chosen = _load(None, data=data)
+    try:
+        result = bring_back(
+            file,
+            chosen.data.absolute(),
+            uid=chosen.uid_base,
+            ask_passphrase=lambda: _passphrase(confirm=False),
+        )
+    except ClientError as error:
+        _fail(error.message)
+    except (HostError, OSError) as error:
+        _fail(f"Nothing was restored: {error}")
+    if not result.has_keys:
+        click.echo(
+            "The backup holds no keys: the values of environment variables are lost and must be set again, every Micro"
+            " got a new project key, and there is a new owner's token (microhost token).",
+            err=True,
+        )
+    for each in result.lost:
+        click.echo(f"  {each}", err=True)
+
+
+def _passphrase(*, confirm: bool) -> str:
+    told = os.environ.get(PASSPHRASE)
+    return told or str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def _load(config: Path | None, **options: object) -> settings.Settings:
+    try:
+        return settings.load(config, _environment(), **options)
+    except ClientError as error:
+        _fail(error.message)
+
+
+def _environment() -> dict[str, str]:
+    """Give the environment without what is no setting."""
+    return {name: value for name, value in os.environ.items() if name != PASSPHRASE}
 
 
 def _fail(message: str) -> NoReturn:

@@ -64,6 +64,8 @@ DRIVE_SWEEP_S = 3600.0
 DRIVE_VERIFY_S = 30 * 86_400.0
 DRIVE_VERIFY_BYTES_PER_S = 20 * MB
 DRIVE_DISK_RESERVE_BYTES = 64 * MIB
+# less than Drives leave: full Drives stop no Base, and full Bases stop no deletion
+BASE_DISK_RESERVE_BYTES = 32 * MIB
 DRIVE_THREADS = 16
 
 # Ours: bundles

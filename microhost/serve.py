@@ -189,7 +189,8 @@ class Host:
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()
-        self.stores.drives.keep_only(lambda: {project.id for project in self.stores.meta.list_projects()})
+        await self.stores.bases.keep_only(self.list_project_ids)
+        self.stores.drives.keep_only(self.list_project_ids)
         await self.pools.start()
         self.server.on_started = self.begin_work
         await self.server.serve(sockets=[listener])
@@ -205,6 +206,10 @@ class Host:
         if self.settings.tls_port is not None:
             print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
         print(f"microhost listens on {self.settings.public_url}", flush=True)
+
+    def list_project_ids(self) -> set[str]:
+        """Give the ids of the projects there are."""
+        return {project.id for project in self.stores.meta.list_projects()}
 
     def find_project(self, micro_id: str) -> str | None:
         """Give the id of the project that a Micro is of, None when it was deleted."""

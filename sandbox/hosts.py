@@ -58,6 +58,7 @@ class Host:
         self.started_at = time.monotonic()
         self.status: int | None = None
         self.has_listed = False
+        self.has_served = False
         self._plan = plan
         self._on_record = on_record
         self._on_gone = on_gone

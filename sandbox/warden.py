@@ -50,6 +50,7 @@ BACKLOG = 1024
 DRAIN_S = 12.0
 HOST_RETRY_S = 0.1
 HOST_RETRY_LONGEST_S = 10.0
+HOST_RETRY_SERVED_LONGEST_S = 0.8  # a host that served must be back within 2 s, killed as often as may be
 HOST_STEADY_S = 30.0
 HOST_WEIGHT, MICROS_WEIGHT = 400, 100
 MACHINE_SHARE = 0.9
@@ -317,7 +318,8 @@ class Warden:
         if any(each.state in ("starting", "serving") for each in self._hosts):
             return
         steady = time.monotonic() - host.started_at > HOST_STEADY_S
-        self._retry_s = HOST_RETRY_S if steady else min(2 * self._retry_s, HOST_RETRY_LONGEST_S)
+        longest_s = HOST_RETRY_SERVED_LONGEST_S if host.has_served else HOST_RETRY_LONGEST_S
+        self._retry_s = HOST_RETRY_S if steady else min(2 * self._retry_s, longest_s)
         _log(f"the host ended with status {host.status}; a new one starts in {self._retry_s:.1f} s")
         asyncio.get_running_loop().call_later(self._retry_s, self._restart_host)
 
@@ -528,7 +530,7 @@ class Warden:
     async def _ready(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         if host.state == "starting":
             host.state = "serving"
-        self._served = True
+        self._served = host.has_served = True
         taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:

@@ -84,11 +84,12 @@ class Host:
                 stderr=log,
                 env=self.environment,
             )
-        line = _read_line(self.process, "microhost listens on http", START_DEADLINE_S)
-        if line is None:
+        lines = _read_lines(self.process, "microhost listens on http", START_DEADLINE_S)
+        if not lines:
             self._end()
             raise AssertionError(f"the host did not listen; its log:\n{self.tail()}")
-        self.port = int(line.strip().rsplit(":", 1)[1].rstrip("/"))
+        self.port = _port_of(lines[-1])
+        self.tls_port = next((_port_of(each) for each in lines if "speaks TLS on https" in each), None)
         self.start_s = time.monotonic() - begun
         token = (self.data / "owner.token").read_text().strip()
         self.client = httpx.Client(
@@ -287,8 +288,12 @@ def _must(answer: httpx.Response) -> Any:
     return answer.json() if answer.content else None
 
 
-def _read_line(process: subprocess.Popen[bytes], wanted: str, deadline_s: float) -> str | None:
-    """Read standard output until a line holds `wanted`; None when it ended or the deadline passed."""
+def _port_of(line: str) -> int:
+    return int(line.strip().rsplit(":", 1)[1].rstrip("/"))
+
+
+def _read_lines(process: subprocess.Popen[bytes], wanted: str, deadline_s: float) -> list[str]:
+    """Read standard output until a line holds `wanted`; nothing when it ended or the deadline passed."""
     assert process.stdout is not None
     deadline = time.monotonic() + deadline_s
     text = b""
@@ -297,9 +302,10 @@ def _read_line(process: subprocess.Popen[bytes], wanted: str, deadline_s: float)
         while selector.select(max(0.0, deadline - time.monotonic())):
             chunk = os.read(process.stdout.fileno(), 4096)
             text += chunk
-            for line in text.decode(errors="replace").splitlines(keepends=True):
+            lines = text.decode(errors="replace").splitlines(keepends=True)
+            for at, line in enumerate(lines):
                 if wanted in line and line.endswith("\n"):
-                    return line
+                    return lines[: at + 1]
             if not chunk:
                 break
-    return None
+    return []

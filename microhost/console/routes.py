@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from microhost.console.guard import Guard
-from microhost.errors import ClientError, MicroError, OverloadedError
+from microhost.errors import ClientError, MicroError, OverloadedError, StorageFullError
 from microhost.limits import API_BODY_BYTES
 from microhost.micros.deploy import RefusedError
 
@@ -115,6 +115,9 @@ def refusal_of(error: Exception) -> Response:
     if isinstance(error, OverloadedError):
         status = 429 if "token" in error.message else 503
         return refuse([error.message], status, retry_after_s=error.retry_after_s)
+    if isinstance(error, StorageFullError):
+        log.error("disk_full")
+        return refuse([error.message], 507)
     incident = secrets.token_hex(4)
     log.error("incident", incident=incident, exc_info=error)
     return refuse([f"The host failed. Its log tells why under incident {incident}."], 500, incident=incident)

@@ -272,10 +272,10 @@ class DriveService:
 def _refusal_of(error: Exception) -> Answer:
     if isinstance(error, ClientError):
         return Answer(error.status, {"errors": [error.message]})
+    if isinstance(error, DamagedError):  # it stands in the log since it was found
+        return Answer(500, {"errors": [str(error)]})
     incident = secrets.token_hex(4)
     log.error("incident", incident=incident, exc_info=error)
-    if isinstance(error, DamagedError):
-        return Answer(500, {"errors": [str(error)], "incident": incident})
     return Answer(
         500,
         {"errors": [f"The host failed. Its log tells why under incident {incident}."], "incident": incident},

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from microhost.errors import NotFoundError
 from microhost.limits import DRIVE_SWEEP_S, DRIVE_VERIFY_BYTES_PER_S, DRIVE_VERIFY_S
 from microhost.storage.drives import Drives
 from microhost.storage.project_drives import ProjectDrives
@@ -68,7 +69,7 @@ class Upkeep:
             project = self._drives.of(project_id)
             project.sweep()
             self._verify(project)
-        except StoppedError:
+        except (StoppedError, NotFoundError):  # the end, or the project was deleted meanwhile
             return
         except Exception:  # one project's trouble must not end the upkeep of the others
             log.exception("upkeep failed", project=project_id)

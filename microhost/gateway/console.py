@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -13,6 +13,27 @@ from microhost.gateway.guard import Head, Refusal
 
 if TYPE_CHECKING:
     from microhost.gateway.protocol import GatewayProtocol
+
+
+class Cycle(RequestResponseCycle):
+    """Be uvicorn's cycle, and say so when the connection ends after an answer that came before the request's end.
+
+    Otherwise a client would send its next request into a connection that is being closed.
+    """
+
+    closes = False
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application."""
+        if message["type"] != "http.response.start" or not self.more_body or not self.keep_alive:
+            await super().send(message)
+            return
+        self.closes = True
+        message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await super().send(message)
+        self.keep_alive = (
+            True  # to uvicorn: it would close without a moment to read the rest, and lose the answer
+        )
 
 
 class ConsoleRequest:
@@ -27,7 +48,7 @@ class ConsoleRequest:
         self.head = head
         self.keep_alive = keep_alive
         self.complete = False
-        self.cycle: RequestResponseCycle | None = None
+        self.cycle: Cycle | None = None
         self._parts: list[bytes] = []
 
     def start(self) -> None:

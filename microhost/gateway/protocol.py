@@ -22,11 +22,11 @@ from typing import Any, Protocol
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from microhost.gateway import pages
 from microhost.gateway.access import Route, may_enter
-from microhost.gateway.console import ConsoleRequest, new_event
+from microhost.gateway.console import ConsoleRequest, Cycle, new_event
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
 from microhost.gateway.hosts import Names
 from microhost.gateway.relay import HttpExecution, meta_of, too_large
@@ -505,9 +505,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self._active = None
         self._close(linger=True)
 
-    def start_cycle(self, scope: Any, expects_continue: bool, keep_alive: bool) -> RequestResponseCycle:
+    def start_cycle(self, scope: Any, expects_continue: bool, keep_alive: bool) -> Cycle:
         """Begin the ASGI application's task for a console request."""
-        self.cycle = RequestResponseCycle(
+        cycle = Cycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -520,15 +520,19 @@ class GatewayProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        self._start_asgi_task(self.cycle, self.app)
-        return self.cycle
+        self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+        return cycle
 
     def on_response_complete(self) -> None:
         """Go on after the console's answer."""
         self.server_state.total_requests += 1
         self._pause(_CONSOLE, False)
-        if self._active is not None:
-            self.answered(self._active)
+        active = self._active
+        if active is not None:
+            if isinstance(self.cycle, Cycle) and self.cycle.closes:
+                active.keep_alive = False
+            self.answered(active)
 
     # Refusing and closing
 

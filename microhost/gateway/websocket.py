@@ -36,6 +36,7 @@ _A, _M, _C = b"amc"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES = 16
 _GOING_AWAY, _ABNORMAL, _TOO_BIG, _INTERNAL = 1001, 1006, 1009, 1011
+_CODES = frozenset({*range(1000, 1004), *range(1005, 1015), *range(3000, 5000)})  # RFC 6455, section 7.4
 _REASON_BYTES = 120
 
 
@@ -314,7 +315,7 @@ class WebSocketExecution(Work):
             self._answer(403, "The Micro refused the WebSocket.")
             return
         close = msgspec.json.decode(meta[1:], type=_Close)
-        self._close(close.code, close.reason or "")
+        self._close(close.code if close.code in _CODES else _INTERNAL, close.reason or "")
 
     def _close(self, code: int, reason: str) -> None:
         if self._wire.state is ConnectionState.OPEN:

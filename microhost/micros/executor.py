@@ -190,7 +190,9 @@ class Executor:
     # What the channel tells
 
     def frame_received(self, meta: bytes, body: bytes) -> None:
-        """Give a frame to the execution; notice its end."""
+        """Give a frame to the execution; notice its end. After a breach nothing is believed any more."""
+        if self.lost:
+            return
         work = self.work
         if work is None:
             self._received_while_starting(meta, body)

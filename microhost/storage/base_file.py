@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from microhost.errors import ConflictError, HostError, NotFoundError
+from microhost.limits import BASE_DISK_RESERVE_BYTES
 from microhost.storage import base_indexes
 from microhost.storage.base_indexes import BaseIndex
 from microhost.storage.base_pages import Page, Wanted, read_page
-from microhost.storage.committing import Committer
+from microhost.storage.committing import Committer, disk_is_full
 from microhost.storage.comparing import is_inside, is_same_text
 from microhost.storage.database import Connection, Row, connect, migrate
+from microhost.storage.files import free_bytes
 from microhost.storage.schema import BASES
 
 LOG_BYTES_KEPT = 16 * 1024 * 1024
 READERS_KEPT = 4
 SWEEP_ITEMS = 500
+ROOM_BYTES = 64 * 1024
 
 PUT = (
     "INSERT INTO items (base, key, body, expires) VALUES (?, ?, ?, ?)"
@@ -96,6 +99,7 @@ class BaseFile:
         """Store items, replacing those with equal keys: all of them or none."""
 
         def work(sql: Connection) -> None:
+            self._check_room(sql, items)
             write_items(sql, self._make_number(sql, base), items)
 
         await self._commit(work, sum(item.size_bytes for item in items))
@@ -107,6 +111,7 @@ class BaseFile:
             number = self._make_number(sql, base)
             if sql.execute(GET, (number, item.key, self._now())).fetchone() is not None:
                 raise ConflictError("Key already exists")
+            self._check_room(sql, [item])
             write_items(sql, number, [item])
 
         await self._commit(work, item.size_bytes)
@@ -122,7 +127,9 @@ class BaseFile:
             found = sql.execute(GET, (number, key, self._now())).fetchone()
             if number is None or found is None:
                 raise NotFoundError("Key not found")
-            write_items(sql, number, [change(found[0])])
+            item = change(found[0])
+            self._check_room(sql, [item])
+            write_items(sql, number, [item])
 
         await self._commit(work, len(key))
 
@@ -135,6 +142,16 @@ class BaseFile:
                 delete_items(sql, [(number, key)])
 
         await self._commit(work, len(key))
+
+    def _check_room(self, sql: Connection, items: Sequence[StoredItem]) -> None:
+        """Leave some of the disk to deletions and to the host's own records: they make room again, and must be written
+        themselves. What deleted items left in the file may always be used. Raises: StorageFullError.
+        """
+        wanted = 2 * sum(item.size_bytes for item in items) + ROOM_BYTES
+        if free_bytes(self._file.parent, BASE_DISK_RESERVE_BYTES) < wanted and (
+            sql.pragma("freelist_count") * sql.pragma("page_size") < wanted
+        ):
+            raise disk_is_full()
 
     async def query(self, base: str, wanted: Wanted, threads: Executor) -> Page:
         """Read a page in one of the threads."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import structlog
 
 from microhost.errors import HostError, NotFoundError
@@ -65,7 +66,7 @@ class Bases:
         self._idle_s = idle_s
         self._open: dict[str, _Open] = {}
         self._closed = False
-        self._present: set[str] = set()
+        self._present: set[str] = {file.stem for file in directory.glob("*.db")}
         self._gone: set[str] = set()
         self._threads = ThreadPoolExecutor(QUERY_THREADS, thread_name_prefix="base query")
         self._notes = ScanNotes()
@@ -87,7 +88,7 @@ class Bases:
 
     async def find(self, project_id: str, base: str, key: bytes) -> str | None:
         """Give an item's JSON text, None when there is none or it has expired."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return None
         ready = self._open.get(project_id)
         if ready is not None and ready.file.done() and not ready.file.cancelled():
@@ -114,21 +115,21 @@ class Bases:
 
         Raises: NotFoundError when there is no such item; what `change` and `put` raise.
         """
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             raise NotFoundError("Key not found")
         async with self._use(project_id) as file:
             await file.update(base, key, change)
 
     async def delete(self, project_id: str, base: str, key: bytes) -> None:
         """Delete an item, if there is one. Raises: what `put` raises."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return
         async with self._use(project_id) as file:
             await file.delete(base, key)
 
     async def query(self, project_id: str, base: str, wanted: Wanted) -> Page:
         """Read one page."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return Page("", 0, None, 0, 0, indexed=False)
         async with self._use(project_id) as file:
             page = await file.query(base, wanted, self._threads)
@@ -139,14 +140,14 @@ class Bases:
 
     async def list_bases(self, project_id: str) -> list[str]:
         """Give the names of a project's Bases, sorted."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_bases()
 
     async def list_indexes(self, project_id: str, base: str) -> list[BaseIndex]:
         """Give a Base's indexes, sorted by path."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return []
         async with self._use(project_id) as file:
             return file.list_indexes(base)
@@ -164,7 +165,7 @@ class Bases:
 
     async def drop_index(self, project_id: str, base: str, path: str) -> None:
         """Use an index no more. Raises: NotFoundError."""
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             raise NotFoundError(f"There is no index on '{path}'.")
         async with self._use(project_id) as file:
             await file.drop_index(base, path)
@@ -186,12 +187,18 @@ class Bases:
         self._present.discard(project_id)
         entry = self._open.pop(project_id, None)
         if entry is not None:
-            opened = await asyncio.gather(asyncio.shield(entry.file), return_exceptions=True)
-            for file in opened:
-                if isinstance(file, BaseFile):
-                    await asyncio.to_thread(file.close)
+            with suppress(HostError, apsw.Error):  # a file that cannot be opened is deleted all the same
+                await asyncio.to_thread((await asyncio.shield(entry.file)).close)
+            self._present.discard(project_id)
         self._notes.forget(project_id)
         await asyncio.to_thread(self._unlink, project_id)
+
+    async def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
+        """Delete what a killed deletion of a project left; at start."""
+        found = set(self._present)
+        kept = list_kept()  # asked after looking: a project that is made now is not among those found
+        for project_id in sorted(found.difference(kept)):
+            await self.delete_project(project_id)
 
     # Files
 
@@ -218,13 +225,16 @@ class Bases:
     async def keep_once(self) -> None:
         """Close what is idle; sweep and build in what is open."""
         for project_id in list(self._open):
-            await self._sweep(project_id)
+            try:
+                await self._sweep(project_id)
+            except Exception:  # one bad file must not keep the others from being swept
+                log.exception("not_swept", project=project_id)
         await self._close_idle(time.monotonic() - self._idle_s)
 
     async def look_into_next(self) -> None:
         """Sweep the next file in turn, open or closed."""
         if not self._to_look_into:
-            self._to_look_into = sorted(file.stem for file in self._directory.glob("*.db"))
+            self._to_look_into = sorted(self._present)
         if self._to_look_into:
             await self._sweep(self._to_look_into.pop())
 
@@ -241,23 +251,27 @@ class Bases:
                 log.exception("keeper_failed")
 
     async def _sweep(self, project_id: str) -> None:
-        if not self._has_file(project_id):
+        if not self._is_present(project_id):
             return
-        try:
-            async with self._use(project_id, quietly=True) as file:
-                for _ in range(SWEEPS_AT_ONCE):
-                    if await file.sweep() == 0:
-                        break
-        except HostError:  # one bad file must not keep the others from being swept
-            log.exception("not_swept", project=project_id)
+        async with self._use(project_id, quietly=True) as file:
+            for _ in range(SWEEPS_AT_ONCE):
+                if await file.sweep() == 0:
+                    break
 
     @asynccontextmanager
     async def _use(self, project_id: str, *, quietly: bool = False) -> AsyncIterator[BaseFile]:
-        """Give the open file and keep it open meanwhile. `quietly` does not count as a use."""
+        """Give the open file and keep it open meanwhile. `quietly` does not count as a use.
+
+        Raises: NotFoundError when the project is deleted, be it meanwhile: its file then fails in ways of its own.
+        """
         entry = self._open.get(project_id) or self._begin_open(project_id)
         entry.users += 1
         try:
             yield await asyncio.shield(entry.file)
+        except (HostError, apsw.Error) as error:
+            if project_id in self._gone:
+                raise _no_project() from error
+            raise
         finally:
             entry.users -= 1
             if not quietly:
@@ -266,7 +280,9 @@ class Bases:
             await self._close_surplus()
 
     def _begin_open(self, project_id: str) -> _Open:
-        if self._closed or project_id in self._gone or not project_id.isalnum():
+        if project_id in self._gone:
+            raise _no_project()
+        if self._closed or not project_id.isalnum():
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
         self._open[project_id] = entry
@@ -286,14 +302,16 @@ class Bases:
             self._build_soon(project_id)
         return file
 
-    def _has_file(self, project_id: str) -> bool:
-        """Tell whether something was ever written; another host may have done it a moment ago."""
-        if project_id in self._present:
-            return True
-        if project_id in self._gone or not project_id.isalnum() or not self._path(project_id).exists():
-            return False
-        self._present.add(project_id)
-        return True
+    def _is_present(self, project_id: str) -> bool:
+        """Tell whether a project has a file; a predecessor that drains may have made it meanwhile."""
+        if (
+            project_id not in self._present
+            and project_id not in self._gone
+            and project_id.isalnum()
+            and self._path(project_id).exists()
+        ):
+            self._present.add(project_id)
+        return project_id in self._present
 
     def _path(self, project_id: str) -> Path:
         return self._directory / f"{project_id}.db"
@@ -316,7 +334,7 @@ class Bases:
             await asyncio.to_thread(entry.file.result().close)
 
     def _unlink(self, project_id: str) -> None:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("-wal", "-shm", ""):  # the file itself last: by it a killed deletion is found again
             self._path(project_id).with_name(f"{project_id}.db{suffix}").unlink(missing_ok=True)
         sync_directory(self._directory)
 
@@ -329,5 +347,9 @@ class Bases:
     async def _build(self, project_id: str) -> None:
         try:
             await self.build_indexes(project_id)
-        except HostError:  # the disk, or the project went: the next opening comes back to it
+        except (HostError, apsw.Error):  # the disk, or the project went: the next opening comes back to it
             log.exception("indexes_not_built", project=project_id)
+
+
+def _no_project() -> NotFoundError:
+    return NotFoundError("There is no such project.")

@@ -187,10 +187,13 @@ def _settle(batch: list[_Waiting]) -> None:
 
 def _failure(error: BaseException) -> HostError:
     if isinstance(error, apsw.FullError):
-        failure: HostError = StorageFullError(
-            "The disk is full; nothing was stored. Free some space, then try again."
-        )
+        failure: HostError = disk_is_full()
     else:
         failure = HostError(f"a write could not be brought to the disk: {error}")
     failure.__cause__ = error
     return failure
+
+
+def disk_is_full() -> StorageFullError:
+    """Make the refusal of what has no room on the disk."""
+    return StorageFullError("The disk is full; nothing was stored. Free some space, then try again.")

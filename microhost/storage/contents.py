@@ -27,7 +27,7 @@ from pathlib import Path
 
 from microhost.errors import HostError
 from microhost.limits import DRIVE_DISK_RESERVE_BYTES
-from microhost.storage.files import PRIVATE_DIRECTORY_MODE, make_directory, sync_directory
+from microhost.storage.files import PRIVATE_DIRECTORY_MODE, free_bytes, make_directory, sync_directory
 
 NEW = ".new"
 SHARDS = tuple(f"{number:02x}" for number in range(256))
@@ -112,9 +112,7 @@ class Contents:
         """Tell what the disk can take; a reserve (a twentieth of a small disk) stays free, so that databases go on
         working and files can be deleted when Drives have filled it.
         """
-        disk = os.statvfs(self._root)
-        reserve_bytes = min(DRIVE_DISK_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 20)
-        return disk.f_bavail * disk.f_frsize - reserve_bytes
+        return free_bytes(self._root, DRIVE_DISK_RESERVE_BYTES)
 
 
 class SegmentWriter:
@@ -232,7 +230,7 @@ class ContentReader:
             raise MovedError from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            is_gone = os.fstat(descriptor).st_nlink == 0
+            is_gone = not path.exists()  # its links tell nothing: a backup may hold one more
         except BlockingIOError:
             is_gone = True
         if is_gone:

@@ -19,7 +19,7 @@ from typing import Any
 
 import apsw
 
-from microhost.errors import HostError
+from microhost.errors import HostError, StorageFullError
 
 BUSY_TIMEOUT_MS = 10_000
 SYNCHRONOUS_FULL = 2
@@ -49,17 +49,19 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
         """Give the writing connection inside a transaction: durable when the block ends, undone when it
-        raises.
+        raises. Raises: StorageFullError.
         """
         with self._writing:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 # a full disk undoes the transaction by itself; a commit that failed otherwise leaves it open
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
+                if isinstance(error, apsw.FullError):
+                    raise StorageFullError("The host's disk is full; nothing was changed.") from error
                 raise
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:

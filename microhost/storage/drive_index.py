@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from microhost.errors import ClientError, HostError, NotFoundError
+from microhost.errors import ClientError, HostError, NotFoundError, StorageFullError
 from microhost.limits import MB
 from microhost.storage.contents import Segment
 from microhost.storage.database import Connection, Database, Row
@@ -297,7 +297,7 @@ class DriveIndex:
         try:
             with database.write() as sql:
                 yield sql
-        except apsw.FullError as error:
+        except StorageFullError as error:
             raise disk_is_full() from error
         except apsw.IOError as error:
             with self._opening:

@@ -28,14 +28,21 @@ class Drives:
         self._quota_bytes = quota_bytes
         self._clock = clock
         self._open: dict[str, ProjectDrives] = {}
+        self._gone: set[str] = set()
         self._opening = threading.Lock()
         self.threads = ThreadPoolExecutor(DRIVE_THREADS, thread_name_prefix="drive")
 
     def of(self, project_id: str) -> ProjectDrives:
-        """Give a project's Drives. May wait for the disk. Raises: NotFoundError for what is no project's id."""
+        """Give a project's Drives. May wait for the disk.
+
+        Raises: NotFoundError for what is no project's id, and for a project that was deleted: a request, or the
+        upkeep, that still has its id must not bring its files back.
+        """
         if not PROJECT_ID.fullmatch(project_id):
             raise NotFoundError("There is no such project.")
         with self._opening:
+            if project_id in self._gone:
+                raise NotFoundError("There is no such project.")
             if project_id not in self._open:
                 self._open[project_id] = ProjectDrives(
                     self._root, project_id, quota_bytes=self._quota_bytes, clock=self._clock
@@ -66,6 +73,7 @@ class Drives:
         if not PROJECT_ID.fullmatch(project_id):
             return
         with self._opening:
+            self._gone.add(project_id)
             project = self._open.pop(project_id, None)
             if project is not None:
                 project.close()
@@ -73,7 +81,8 @@ class Drives:
             gone = self._root / (project_id + GONE)
             if contents.exists():
                 contents.rename(gone)
-            for ending in (".db", ".db-wal", ".db-shm"):
+            # the database last: by it a deletion that was killed is found again
+            for ending in (".db-wal", ".db-shm", ".db"):
                 (self._root / (project_id + ending)).unlink(missing_ok=True)
             sync_directory(self._root)
         remove_tree(gone)
@@ -81,9 +90,7 @@ class Drives:
     def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
         """Delete what a killed deletion of a project left; at start."""
         found = self.list_projects()
-        kept = (
-            list_kept()
-        )  # asked after looking: a project that a predecessor makes now is not among those found
+        kept = list_kept()  # asked after looking: what a predecessor makes now is not among those found
         for gone in self._root.glob("*" + GONE):
             remove_tree(gone)
         for project_id in found:

@@ -8,6 +8,9 @@ import secrets
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
+
+from microhost.limits import MIB
 
 DIRECTORY_MODE = 0o755
 PRIVATE_DIRECTORY_MODE = 0o700
@@ -60,11 +63,17 @@ def sync_file_system(below: Path) -> None:
 
 
 def remove_tree(directory: Path) -> None:
-    """Delete a directory with all below it; nothing happens when it is not there."""
+    """Delete a directory with all below it; nothing happens when it is not there. Two may do so at once."""
     if directory.is_symlink() or directory.is_file():
         directory.unlink(missing_ok=True)
     elif directory.exists():
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, onerror=_pass_missing)
+
+
+def _pass_missing(_function: object, _path: str, failure: tuple[Any, BaseException, Any]) -> None:
+    """Pass over what another process, such as a predecessor that drains, has deleted first."""
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
 
 
 def make_directory(directory: Path, *, mode: int = PRIVATE_DIRECTORY_MODE) -> Path:
@@ -80,3 +89,10 @@ def sweep(directory: Path, *, keep: Collection[str]) -> list[str]:
     for entry in gone:
         remove_tree(entry)
     return sorted(entry.name for entry in gone)
+
+
+def free_bytes(below: Path, reserve_bytes: int) -> int:
+    """Tell what the disk can take while `reserve_bytes` stay free; on a small disk a twentieth of it for each 64 MiB."""
+    disk = os.statvfs(below)
+    small_bytes = disk.f_blocks * disk.f_frsize // 20 * reserve_bytes // (64 * MIB)
+    return disk.f_bavail * disk.f_frsize - min(reserve_bytes, small_bytes)

@@ -88,7 +88,7 @@ class Incoming:
         self._budget.release(claimed)
 
     def leave(self) -> None:
-        """Leave what is on the disk to the next sweep."""
+        """Leave what is on the disk to the index, or to the next sweep."""
         self._writer = None
 
     def discard(self) -> None:

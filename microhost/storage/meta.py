@@ -339,6 +339,12 @@ class MetaStore:
         )
         return to_project_key(row) if row else None
 
+    def replace_key_of_micro(self, key: ProjectKey) -> None:
+        """Keep another key of its own for a Micro; the one before opens nothing any more."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM project_keys WHERE micro_id = ?", (key.micro_id,))
+            _insert_project_key(sql, key)
+
     def delete_project_key(self, project_id: str, name: str) -> None:
         """Forget a project key that no Micro owns. Raises: NotFoundError."""
         with self._database.write() as sql:

@@ -245,6 +245,7 @@ class ProjectDrives:
         except BaseException:
             incoming.discard()
             raise
+        incoming.leave()  # it is the index's now: a failure or a cancellation that comes later takes nothing away
 
     def _list_parts(self, upload_id: str) -> tuple[Segment, ...]:
         parts = self._index.list_numbered(upload_id)

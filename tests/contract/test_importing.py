@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
 from pathlib import Path
 from textwrap import dedent
 
@@ -336,3 +339,44 @@ def test_a_server_in_a_thread_of_its_own_and_one_after_the_import_are_left_alone
     guest = start_guest(main)
     guest.attach("fresh")
     assert guest.ready_executor().event().result == [204, 204, None]
+
+
+# --- the deta package
+
+
+def test_a_base_asked_at_import_leaves_no_connection_open(start_guest: StartGuest) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"key": "one"}'
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = []
+
+        def serve() -> None:
+            for _ in range(2):  # the import's connection, then the executor's
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(30)
+                    connection.recv(65536)
+                    connection.sendall(answer)
+                    served.append(connection.recv(65536))
+
+        server = threading.Thread(target=serve)
+        server.start()
+        bundle = f"""
+            from deta import app, Deta
+
+            db = Deta("a_b").Base("x", "http://127.0.0.1:{listener.getsockname()[1]}")
+            at_import = db.get("one")
+
+            @app.lib.run()
+            def run(event):
+                return [at_import, db.get("one")]
+        """
+        guest = start_guest(bundle)
+        assert guest.attach().verb == b"R"
+        links = [os.readlink(each) for each in Path(f"/proc/{guest.pid}/fd").iterdir()]
+        assert sum(each.startswith("socket:") for each in links) == 1, links  # the control socket
+        executor = guest.ready_executor()
+        assert executor.event().result == [{"key": "one"}] * 2
+        executor.close()
+        guest.close()
+        server.join(30)
+        assert served == [b"", b""]

@@ -202,7 +202,7 @@ def test_after_kill_9_of_the_host_process_it_serves_within_2_s_and_templates_sta
     project = host.new_project("killed")["id"]
     micro = host.new_micro(project, "killed")
     micro.must_deploy(numbered(7))
-    for _ in range(2):  # the second host takes over what the first one left, too
+    for _ in range(6):  # each host takes over what the last one left, and no wait grows over 2 s
         assert micro.call().text == "7"
         host.kill_host_process()
         begun = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import site
@@ -52,6 +53,7 @@ def import_entry(places: Places) -> Imported:
     os.chdir(places.micro)
     prepare_interpreter(places)
     module = _run_entry(os.path.join(places.micro, ENTRY))
+    close_idle_connections()
     return Imported(find_offer(module), time.perf_counter() - started, os.getpid())
 
 
@@ -82,6 +84,18 @@ def forget_shadowed(places: Places) -> None:
     for loaded in list(sys.modules):
         if loaded.split(".", 1)[0] in names and loaded not in places.loaded_at_start:
             del sys.modules[loaded]
+
+
+def close_idle_connections() -> None:
+    """Close what our `deta` package keeps open after a Base was asked at import.
+
+    A template with a socket is not fork-safe, and its Micro would import anew for every executor. The
+    package connects again by itself.
+    """
+    close = getattr(getattr(sys.modules.get("deta._connections"), "POOL", None), "close", None)
+    if callable(close):
+        with contextlib.suppress(Exception):  # the bundle may hold a package of this name
+            close()
 
 
 def _run_entry(path: str) -> object:

@@ -150,6 +150,9 @@ async def app(scope, receive, send):
     subprotocols = scope.get("subprotocols") or []
     await send({"type": "websocket.accept", "subprotocol": subprotocols[0] if subprotocols else None,
                 "headers": [(b"x-mine", b"1"), (b"connection", b"evil")]})
+    if path == "/close-with":
+        await send({"type": "websocket.close", "code": int(scope["query_string"])})
+        return
     if path == "/close":
         await send({"type": "websocket.close", "code": 4001, "reason": "enough"})
         return

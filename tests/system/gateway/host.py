@@ -40,6 +40,11 @@ async def console(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["path"] == "/early":
+        start = {"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"5")]}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"early"})
+        return
     size, more = 0, True
     while more:
         message = await receive()

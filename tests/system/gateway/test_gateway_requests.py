@@ -346,6 +346,13 @@ class TestConsole:
         answer = host.get("localhost", "/up", method="POST", body=b"z" * (PAYLOAD_BYTES + 100_000))
         assert answer.body.startswith(b"console POST /up http 127.0.0.1 %d" % (PAYLOAD_BYTES + 100_000))
 
+    def test_an_answer_before_the_requests_end_says_that_the_connection_closes(self, host: Host) -> None:
+        with host.connect() as client:
+            client.send("POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+            answer = client.read_all()
+            assert answer.endswith(b"early")
+            assert b"\r\nconnection: close\r\n" in answer
+
     def test_console_requests_follow_each_other(self, host: Host) -> None:
         with host.connect() as client:
             for number in range(3):

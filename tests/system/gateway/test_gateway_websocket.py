@@ -151,6 +151,16 @@ def test_a_close_of_the_micro_reaches_the_visitor(host: Host, talker: Micro) -> 
         assert client.closed_within(3.0) < 2.5
 
 
+@pytest.mark.parametrize("code", [-1, 999, 1004, 2999, 5000, 70000])
+def test_a_close_code_that_is_none_becomes_1011(host: Host, talker: Micro, code: int) -> None:
+    client, talk, _ = open_talk(host, talker, f"/close-with?{code}")
+    with client:
+        event = talk.next()
+        assert isinstance(event, CloseConnection)
+        assert event.code == 1011
+    assert host.record(f"/close-with?{code}").cause is None
+
+
 def test_a_refusal_of_the_micro_is_403(host: Host, talker: Micro) -> None:
     client, _, answer = open_talk(host, talker, "/refuse")
     client.sock.close()

@@ -176,6 +176,23 @@ async def test_a_full_disk_is_507_and_recovers(disk: FaultyDisk, base: BaseClien
     assert {each["key"] for each in await base.fetch()} == {"a", "b"}
 
 
+async def test_bases_leave_room_on_the_disk_for_deletions(
+    base: BaseClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        await base.put_items({"key": f"k{number}", "text": "x" * 100_000})
+    monkeypatch.setattr("microhost.storage.base_file.free_bytes", lambda _below, _reserve: 1000)
+    for answer in (
+        await base.put_items({"key": "a"}),
+        await base.insert({"key": "b"}),
+        await base.update("k0", set={"n": 1}),
+    ):
+        assert answer.status_code == 507
+    for number in range(10):
+        assert (await base.remove(f"k{number}")).status_code == 200
+    assert (await base.insert({"key": "b"})).status_code == 201
+
+
 async def test_a_disk_that_fails_at_random_never_makes_a_false_success(
     disk: FaultyDisk, base: BaseClient
 ) -> None:

@@ -12,9 +12,12 @@ import pytest
 from base_client import BaseClient
 
 from microhost.base.http import create_app
+from microhost.base.query import parse
+from microhost.base.query_sql import compile_query
 from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
 from microhost.limits import BASE_INDEXES
-from microhost.storage.base_file import StoredItem
+from microhost.storage.base_file import BaseFile, StoredItem
+from microhost.storage.base_pages import Wanted
 from microhost.storage.bases import Bases
 
 pytestmark = pytest.mark.anyio
@@ -144,10 +147,88 @@ async def test_a_deleted_project_leaves_no_file_and_takes_no_more(
             "other"
         ]
         assert not list((tmp_path / "base").glob("a0project*"))
-    with pytest.raises(HostError):
+    with pytest.raises(NotFoundError):
         await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
+    assert (await base.put_items({"key": "late"})).status_code == 404
     assert await bases.list_bases("a0project") == []
     assert await bases.find("other", "b", b"a") == "{}"
+
+
+async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path) -> None:
+    before = Bases(tmp_path / "base")
+    for project in ("kept", "gone"):
+        await before.put(project, "b", [StoredItem(b"a", "{}")])
+    await before.stop()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / "base" / f"gone.db{suffix}").write_bytes(b"")
+    again = Bases(tmp_path / "base")
+
+    def list_kept() -> set[str]:
+        (tmp_path / "base" / "young.db").touch()  # by a predecessor, for a project it has just made
+        return {"kept"}
+
+    await again.keep_only(list_kept)
+    assert not list((tmp_path / "base").glob("gone*"))
+    assert (tmp_path / "base" / "young.db").exists()
+    assert await again.find("kept", "b", b"a") == "{}"
+    assert await again.list_bases("gone") == []
+    with pytest.raises(NotFoundError):
+        await again.put("gone", "b", [StoredItem(b"a", "{}")])
+    await again.stop()
+
+
+async def test_what_a_predecessor_still_stores_is_seen(tmp_path: Path) -> None:
+    predecessor, successor = Bases(tmp_path / "base"), Bases(tmp_path / "base")
+    await predecessor.put("p", "b", [StoredItem(b"a", "{}")])
+    assert await successor.find("p", "b", b"a") == "{}"
+    assert await successor.list_bases("p") == ["b"]
+    await predecessor.stop()
+    await successor.stop()
+
+
+async def test_one_bad_file_does_not_keep_the_others_from_being_looked_after(
+    bases: Bases, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = BaseFile.sweep
+
+    async def fail_for_bad(file: BaseFile) -> int:
+        if file is bad:
+            raise HostError("the disk")
+        return await sweep(file)
+
+    for project in ("bad", "good"):
+        await bases.put(project, "b", [StoredItem(b"a", "{}", clock.now + 1)])
+    bad = bases._open["bad"].file.result()
+    clock.now += 2
+    monkeypatch.setattr(BaseFile, "sweep", fail_for_bad)
+    await bases.keep_once()
+    assert [count_rows(tmp_path, project=project) for project in ("bad", "good")] == [1, 0]
+
+
+async def test_a_file_that_cannot_be_opened_can_be_deleted(tmp_path: Path) -> None:
+    bases = Bases(tmp_path / "base")
+    (tmp_path / "base" / "p.db").write_bytes(b"no database" * 1000)
+    finding = asyncio.create_task(bases.find("p", "b", b"a"))
+    await asyncio.sleep(0)  # it is being opened now
+    await bases.delete_project("p")
+    with pytest.raises(NotFoundError):
+        await finding
+    assert not list((tmp_path / "base").iterdir())
+    await bases.stop()
+
+
+async def test_who_uses_a_project_while_it_is_deleted_is_told_so(bases: Bases) -> None:
+    async def use(number: int) -> None:
+        for _ in range(20):
+            await bases.put("a0project", "b", [StoredItem(b"%d" % number, '{"key": "a"}')])
+            await bases.query("a0project", "b", Wanted(compile_query(parse(None)), limit=10))
+            await bases.find("a0project", "b", b"1")
+
+    uses = [asyncio.create_task(use(number)) for number in range(8)]
+    await bases.put("a0project", "b", [StoredItem(b"a", "{}")])
+    await bases.delete_project("a0project")
+    ends = await asyncio.gather(*uses, return_exceptions=True)
+    assert [type(end) for end in ends] == [NotFoundError] * 8
 
 
 async def test_everything_is_there_after_a_restart(base: BaseClient, bases: Bases, tmp_path: Path) -> None:

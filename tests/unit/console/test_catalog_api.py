@@ -335,3 +335,15 @@ async def test_our_own_faults_show_an_incident_number_only(client: httpx.AsyncCl
     assert answer.status_code == 500
     assert answer.json()["incident"] in answer.json()["errors"][0]
     assert "secret" not in answer.text
+
+
+async def test_a_full_disk_is_507_and_says_so(client: httpx.AsyncClient, host: Host) -> None:
+    with host.stores.meta._database.write() as sql:
+        sql.pragma("max_page_count", sql.pragma("page_count"))
+    for number in range(200):
+        answer = await client.post("/projects", json={"name": f"p{number}"})
+        if answer.status_code != 201:
+            break
+    assert answer.status_code == 507
+    assert answer.json()["errors"] == ["The host's disk is full; nothing was changed."]
+    assert (await client.get("/projects")).status_code == 200

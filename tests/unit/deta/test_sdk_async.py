@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import time
+import types
 import unittest
 import warnings
 import weakref
@@ -85,6 +86,27 @@ class Calling(AsyncCase):
                 await self.db.put_many(range(26))
 
         self.run_and_close(main)
+
+    def test_programs_that_catch_aiohttps_errors_go_on(self) -> None:
+        class ClientResponseError(Exception):
+            def __init__(self, request_info, history, *, status=0) -> None:
+                raise NotImplementedError
+
+            def __str__(self) -> str:
+                return f"{self.status}, url={self.request_info.real_url}"
+
+        async def main() -> None:
+            await self.db.insert(1, "one")
+            with self.assertRaises(ClientResponseError) as caught:
+                await self.db.insert(1, "one")
+            self.assertIsInstance(caught.exception, deta.ServiceError)
+            self.assertEqual((caught.exception.status, caught.exception.history), (409, ()))
+            self.assertIn("Key already exists", str(caught.exception))
+
+        library = types.ModuleType("aiohttp")
+        library.ClientResponseError = ClientResponseError  # type: ignore[attr-defined]
+        with mock.patch.dict("sys.modules", {"aiohttp": library}):
+            self.run_and_close(main)
 
     def test_every_key_round_trips(self) -> None:
         async def main() -> None:
@@ -204,6 +226,23 @@ class Connecting(AsyncCase):
             db = deta.Deta(KEY).AsyncBase("simple_db", server.url)
             for _ in plays:
                 self.assertEqual(await db.get("one"), {"key": "one"})
+
+        self.run_and_close(main)
+
+    def test_an_answer_that_no_request_asked_for_is_never_read(self) -> None:
+        ok = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"key": "one"}'
+
+        def smuggle(connection) -> None:
+            read_request(connection)
+            connection.sendall(ok + ok.replace(b"one", b"two"))
+            read_request(connection)
+
+        server = Scripted(smuggle, lambda connection: (read_request(connection), connection.sendall(ok)))
+        self.addCleanup(server.close)
+
+        async def main() -> None:
+            async with deta.Deta(KEY).AsyncBase("simple_db", server.url) as db:
+                self.assertEqual([await db.get("one"), await db.get("one")], [{"key": "one"}] * 2)
 
         self.run_and_close(main)
 

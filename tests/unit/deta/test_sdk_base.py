@@ -37,6 +37,7 @@ class Surface(BaseCase):
 
         self.assertRegex(deta.__version__, r"^1\.\d+\.\d+$")
         self.assertIs(Base, _Base)
+        self.assertIs(deta.drive.Drive, _Drive)
         self.assertIsInstance(self.db, _Base)
         self.assertEqual(BASE_TTL_ATTTRIBUTE, "__expires")
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from driving_drive import MIB, PROJECT, client_of, get, names, on_disk, put
+from driving_drive import MIB, PROJECT, Clock, client_of, get, names, on_disk, open_drives, put
 
+from microhost.drive.upkeep import Upkeep
+from microhost.errors import NotFoundError
 from microhost.storage.drives import Drives
 
 pytestmark = pytest.mark.anyio
@@ -323,4 +325,44 @@ async def test_deleting_a_project_leaves_nothing(
         drives.delete_project(PROJECT)
         assert [path.name for path in (tmp_path / "drive").iterdir() if path.name.startswith(PROJECT)] == []
         assert await names(other) == ["stays"]
+        late = await client.post("/files", params={"name": "late"}, content=b"x")
+        assert late.status_code == 404
+    Upkeep(drives, clock=Clock())._look_after(PROJECT)  # it had listed the project before
     assert drives.list_projects() == ["b0projectb"]
+
+
+async def test_a_request_that_comes_late_does_not_bring_a_deleted_project_back(
+    drives: Drives, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await put(client, "x")
+    drives.delete_project(PROJECT)
+    answer = await client.get("/files")
+    assert answer.status_code == 404
+    with pytest.raises(NotFoundError):
+        drives.of(PROJECT)
+    assert list((tmp_path / "drive").iterdir()) == []
+
+
+@pytest.mark.parametrize("killed", ["before anything", "after the rename", "before the contents"])
+async def test_a_start_removes_what_a_killed_deletion_left(tmp_path: Path, killed: str) -> None:
+    before, root = open_drives(tmp_path), tmp_path / "drive"
+    for project in (PROJECT, "b0projectb"):
+        async with client_of(before, project=project) as client:
+            await put(client, "x")
+    before.close()
+    if killed != "before anything":
+        (root / PROJECT).rename(root / f"{PROJECT}.gone")
+    if killed == "before the contents":
+        (root / f"{PROJECT}.db").unlink()
+    again = open_drives(tmp_path)
+
+    def list_kept() -> set[str]:
+        (root / "c0projectc.db").touch()  # by a predecessor, for a project it has just made
+        return {"b0projectb"}
+
+    again.keep_only(list_kept)
+    assert not list(root.glob(f"{PROJECT}*"))
+    assert (root / "c0projectc.db").exists()
+    async with client_of(again, project="b0projectb") as client:
+        assert (await get(client, "x")).content == b"hello"
+    again.close()

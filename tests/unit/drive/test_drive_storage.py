@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import os
 import random
@@ -30,7 +32,9 @@ from driving_drive import (
 )
 
 from microhost.drive.upkeep import Upkeep
+from microhost.errors import NotFoundError
 from microhost.storage import contents
+from microhost.storage.contents import Contents, MovedError
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
 
@@ -44,13 +48,14 @@ from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
 project = Drives(Path(sys.argv[1]), quota_bytes=10**10, clock=lambda: datetime.now(UTC)).of("a0projecta")
 early = sys.argv[2] == "acknowledges-early"
-def acknowledge(name, sha256):
-    print(name, sha256.hex(), flush=True)
+def tell(word, name, sha256):
+    print(word, name, sha256.hex(), flush=True)
 for number in itertools.count():
     place, body = Place("box", f"f{random.randrange(40)}"), os.urandom(random.randrange(200_000))
     sha256 = hashlib.sha256(body).digest()
+    tell("begun", place.name, sha256)
     if early:
-        acknowledge(place.name, sha256)
+        tell("kept", place.name, sha256)
     if number % 2:
         incoming = project.begin(0)
         incoming.write(body)
@@ -63,12 +68,14 @@ for number in itertools.count():
             project.put_part(upload, part, None, incoming)
         project.finish_upload(upload, place, content_type="a/b")
     if not early:
-        acknowledge(place.name, sha256)
+        tell("kept", place.name, sha256)
 """
 
 
-def kill_while_writing(data: Path, manner: str, round_s: float) -> dict[str, str]:
-    """Let a process write until it is killed; give the last hash that it acknowledged of each name."""
+def kill_while_writing(data: Path, manner: str, round_s: float, allowed: dict[str, set[str]]) -> None:
+    """Let a process write until it is killed; note for each name which hashes it may have now: the one that was
+    acknowledged last, and those that were begun after that.
+    """
     command = [sys.executable, "-c", WRITER, str(data), manner]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
@@ -77,21 +84,28 @@ def kill_while_writing(data: Path, manner: str, round_s: float) -> dict[str, str
         killer.start()
         lines += writer.stdout.readlines()
         killer.join()
-    whole = [line.split() for line in lines if line.endswith("\n")]
-    return {each[0]: each[1] for each in whole}
+    for word, name, sha256 in [line.split() for line in lines if line.endswith("\n")]:
+        if word == "kept":
+            allowed[name] = {sha256}
+        elif name in allowed:
+            allowed[name].add(sha256)
 
 
-def lost(data: Path, acknowledged: dict[str, str]) -> list[str]:
-    """Give the names whose content is not whole, or is neither the acknowledged nor a later one."""
+def lost(data: Path, allowed: dict[str, set[str]]) -> list[str]:
+    """Give the names that are gone, or older than what was acknowledged. Fails when a content is not whole."""
     drives = open_drives(data)
     project = drives.of(PROJECT)
     project.sweep(orphan_age_s=-1)
     gone = []
-    for name in acknowledged:
-        opened = project.open(Place("box", name))
+    for name, hashes in allowed.items():
+        try:
+            opened = project.open(Place("box", name))
+        except NotFoundError:
+            gone.append(name)
+            continue
         body = b"".join(opened.reader.pieces(MIB))
         assert hashlib.sha256(body).digest() == opened.file.sha256
-        if opened.file.sha256.hex() != acknowledged[name]:
+        if opened.file.sha256.hex() not in hashes:
             gone.append(name)
         project.release(opened)
     drives.close()
@@ -100,24 +114,19 @@ def lost(data: Path, acknowledged: dict[str, str]) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_a_kill_loses_no_acknowledged_file_and_leaves_no_torn_one(tmp_path: Path) -> None:
-    acknowledged: dict[str, str] = {}
+    allowed: dict[str, set[str]] = {}
     for _ in range(12):
-        acknowledged |= kill_while_writing(tmp_path, "honest", random.uniform(0.0, 0.3))
-        # the one that was being written when the kill fell may have got there unacknowledged
-        assert len(changed := lost(tmp_path, acknowledged)) <= 1
-        acknowledged = {name: sha256 for name, sha256 in acknowledged.items() if name not in changed}
-    assert len(acknowledged) > 10
+        kill_while_writing(tmp_path, "honest", random.uniform(0.0, 0.3), allowed)
+        assert lost(tmp_path, allowed) == []
+    assert len(allowed) > 10
 
 
 @pytest.mark.timeout(300)
 def test_the_kill_would_show_an_acknowledgement_that_came_too_early(tmp_path: Path) -> None:
     for _ in range(40):
-        acknowledged = kill_while_writing(tmp_path, "acknowledges-early", random.uniform(0.0, 0.1))
-        try:
-            if lost(tmp_path, acknowledged):
-                return
-        except Exception as error:
-            assert "no file" in str(error)
+        allowed: dict[str, set[str]] = {}
+        kill_while_writing(tmp_path, "acknowledges-early", random.uniform(0.0, 0.1), allowed)
+        if lost(tmp_path, allowed):
             return
     pytest.fail("no early acknowledgement was lost: the harness does not see")
 
@@ -172,6 +181,69 @@ async def test_a_reader_keeps_what_it_opened(
     await client.request("DELETE", "/files", json={"names": ["x"]})
     assert drives.usage(PROJECT).used_bytes == 0
     other.close()
+
+
+async def test_what_a_backup_holds_is_gone_for_readers_all_the_same(tmp_path: Path) -> None:
+    held = Contents(tmp_path / "contents")
+    segments = []
+    for _ in range(2):
+        writer = held.create()
+        writer.write(b"x" * 1000)
+        segments.append(writer.publish())
+    first = held.path(segments[0].id)
+    os.link(first, tmp_path / "backup")
+    flock = fcntl.flock
+
+    def remove_then_lock(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()  # between the opening and the lock of the reader
+        assert held.remove(segments)
+        flock(descriptor, operation)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(fcntl, "flock", remove_then_lock)
+        with pytest.raises(MovedError):
+            held.open(segments)
+
+
+async def test_a_committed_file_survives_what_fails_after_its_commit(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("the disk")
+
+    await put(client, "x", b"old")
+    upload = await start(client, "y")
+    with monkeypatch.context() as patch:
+        patch.setattr(drives.of(PROJECT), "collect", fail)
+        answer = await client.post("/files", params={"name": "x"}, content=b"new")
+        assert answer.status_code == 500
+        assert (await send_part(client, upload, "y", 1, b"part")).status_code == 500
+    assert (await finish(client, upload, "y")).status_code == 200
+    assert [(await get(client, name)).content for name in ("x", "y")] == [b"new", b"part"]
+
+
+async def test_a_cancellation_after_the_commit_takes_nothing_away(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = drives.of(PROJECT)
+    at_collect, go_on = threading.Event(), threading.Event()
+    collect = project.collect
+
+    def collect_slowly() -> None:
+        at_collect.set()
+        go_on.wait(20)
+        collect()
+
+    await put(client, "x", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(project, "collect", collect_slowly)
+        putting = asyncio.create_task(put(client, "x", b"new"))
+        assert await asyncio.to_thread(at_collect.wait, 20)
+        putting.cancel()
+        asyncio.get_running_loop().call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+    assert (await get(client, "x")).content == b"new"
 
 
 async def test_readers_see_one_version_while_writers_replace_it(drives: Drives) -> None:
@@ -379,3 +451,31 @@ def test_a_full_disk_is_507_and_recovers(tmp_path: Path) -> None:
         ["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=100, env=environment
     )
     assert done.stdout == "recovered\n", done.stderr
+
+
+async def test_a_list_reads_only_what_it_gives(
+    client: httpx.AsyncClient, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = drives.of(PROJECT)._index
+    with index._write() as sql:
+        for directory in ("a", "b", "c"):
+            values = [(f"{directory}/{n:05}", f"{directory}{n}") for n in range(5000)]
+            sql.executemany("INSERT INTO files VALUES ('box', ?, ?, 0, 't/t', x'', 0, 0, 0)", values)
+        plan = sql.execute(
+            "EXPLAIN QUERY PLAN SELECT name FROM files WHERE drive = 'x' AND name > 'y' ORDER BY name LIMIT 9"
+        ).fetchall()
+    assert ["SEARCH" in str(step[3]) for step in plan] == [True], plan
+    read: list[str] = []
+    names_of = index._names
+
+    def count(*arguments: object) -> list[str]:
+        found = names_of(*arguments)  # type: ignore[arg-type]
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(index, "_names", count)
+    assert await names(client, recursive="false") == ["a/", "b/", "c/"]
+    assert len(read) <= 4
+    read.clear()
+    assert len(await names(client, prefix="b/", limit=10)) == 10
+    assert len(read) <= 11

@@ -19,16 +19,18 @@ from microhost.storage.drives import Drives
 HERE = Path(__file__).parent
 BOX = f"/v1/{PROJECT}/box"
 SERVER = """
-import sys, asyncio, socket
+import sys, asyncio, socket, uvloop
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import uvicorn
 from driving_drive import open_drives
 from microhost.drive.http import create_app
-listener = socket.create_server(("127.0.0.1", 0))
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, else Nagle stays on
+listener.bind(("127.0.0.1", 0))
+listener.listen(512)
 print(listener.getsockname()[1], flush=True)
-config = uvicorn.Config(create_app(open_drives(Path(sys.argv[1]))), lifespan="off", log_config=None, loop="uvloop")
-asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+config = uvicorn.Config(create_app(open_drives(Path(sys.argv[1]))), lifespan="off", log_config=None, loop="none")
+uvloop.run(uvicorn.Server(config).serve(sockets=[listener]))
 """
 
 

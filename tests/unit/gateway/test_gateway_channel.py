@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from microhost.limits import LOG_BYTES_PER_EXECUTION
 from microhost.micros.channel import BODY_BYTES_MAX, META_BYTES_MAX, Channel, frame
 from microhost.micros.cores import Meter, meter_beside, meter_machine
-from microhost.micros.executor import Cut, explain
+from microhost.micros.executor import Cut, Executor, explain
 from microhost.micros.output import Output
 from microhost.micros.starting import fingerprint, new_sandbox_id
-from microhost.micros.work import Fault, with_traceback
+from microhost.micros.work import ContractError, Fault, Work, with_traceback
 from microhost.records import Micro, Revision
-from sandbox.client import Cause, Evidence
+from sandbox.client import Cause, Evidence, Lease
 
 
 class Ear:
@@ -183,6 +184,71 @@ def test_a_cause_comes_from_evidence(cut: Cut, seen: Cause, cause: str) -> None:
     failure = explain(MICRO, cut, Evidence(seen, -11, 5, 0.1))
     assert (failure.cause, failure.peak_memory_bytes) == (cause, 5)
     assert "'blog'" in failure.message
+
+
+class Hearer(Work):
+    """Be an execution that only listens."""
+
+    def __init__(self) -> None:
+        super().__init__(MICRO)
+        self.heard: list[bytes] = []
+
+    def begin(self, executor: Executor) -> None:
+        pass
+
+    def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
+        if kind == ord("v"):
+            raise ContractError("no frame of this execution")
+        self.heard.append(meta)
+
+    def faulted(self, fault: Fault) -> None:
+        self.heard.append(fault.message.encode())
+
+    def ended(self, log: str) -> None:
+        self.heard.append(b"ended")
+
+
+class Watcher:
+    """Be the pool's sandbox of one executor."""
+
+    micro = MICRO
+    lost = 0
+
+    def executor_free(self, executor: Executor) -> None:
+        raise AssertionError("it is not free")
+
+    def executor_lost(self, executor: Executor) -> None:
+        self.lost += 1
+
+
+def test_after_a_breach_nothing_that_an_executor_says_is_believed() -> None:
+    asyncio.run(_break_the_contract())
+
+
+async def _break_the_contract() -> None:
+    ours, theirs = socket.socketpair()
+    freezer = os.open(os.devnull, os.O_RDWR)
+    pipes = [os.pipe(), os.pipe()]
+    lease = Lease("x", "s", False, ours, pipes[0][0], pipes[1][0], freezer, b"f", b"t")
+    home, work = Watcher(), Hearer()
+    executor = Executor(home, lease, asyncio.get_running_loop())
+    executor.run(work, 0.0)
+    executor.frame_received(b"h0\x00200", b"")
+    executor.frame_received(b"v", b"")
+    for late in (
+        b"d1",
+        b'f{"stage": "execution", "kind": "exception", "message": "late"}',
+        b"h2\x00200",
+        b"e",
+    ):
+        executor.frame_received(late, b"")
+    assert (work.heard, home.lost, executor.work) == ([b"h0\x00200"], 1, work)
+    executor.work = None
+    executor.ready.cancel()
+    executor.finish(Evidence("killed", -9, None, None))
+    theirs.close()
+    for each in (pipes[0][1], pipes[1][1]):
+        os.close(each)
 
 
 def test_the_status_of_a_crash_is_told() -> None:

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,33 @@ def test_removing_a_tree_does_not_follow_links(tmp_path: Path) -> None:
     remove_tree(tmp_path / "tree")
     assert (tmp_path / "kept" / "file").read_text() == "x"
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+
+
+def test_two_may_remove_a_tree_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink, rmdir = os.unlink, os.rmdir
+
+    def lose_the_race(remove: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object, **named: object) -> None:
+            remove(*arguments, **named)  # the other one
+            remove(*arguments, **named)
+
+        return run
+
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    (tree / "below" / "file").touch()
+    monkeypatch.setattr(os, "unlink", lose_the_race(unlink))
+    monkeypatch.setattr(os, "rmdir", lose_the_race(rmdir))
+    remove_tree(tree)
+    assert not tree.exists()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").touch()
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        remove_tree(tmp_path / "tree")

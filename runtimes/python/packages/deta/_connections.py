@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import socket
 import time
 
@@ -75,7 +76,7 @@ class Connections:
                 connection = idle.pop()
             except IndexError:  # another thread was faster
                 return None
-            if connection.idle_s() < younger_than_s and not shows_input(connection.socket):
+            if connection.is_good(younger_than_s):
                 return connection
             connection.close()
         return None
@@ -113,11 +114,13 @@ class Connection:
         self.used_at = time.monotonic()
         self.socket = _connect(endpoint)
         self.socket.settimeout(timeout_s)
-        self.reader = self.socket.makefile("rb", READ_BYTES)
+        self.reader = Reader(self.socket)
 
-    def idle_s(self) -> float:
-        """Tell how long it has not been used."""
-        return time.monotonic() - self.used_at
+    def is_good(self, younger_than_s: float) -> bool:
+        """Tell whether it may be used once more."""
+        if time.monotonic() - self.used_at >= younger_than_s:
+            return False
+        return not (self.reader.holds_more() or shows_input(self.socket))
 
     def send(self, head: bytes, body: bytes) -> None:
         """Send a request as a whole. Raises: OSError."""
@@ -146,16 +149,53 @@ class Connection:
 
     def close(self) -> None:
         """Close it; may be called twice."""
-        for each in (self.reader, self.socket):
-            try:
-                each.close()
-            except OSError:
-                continue
+        try:
+            self.socket.close()
+        except OSError:
+            return
 
     def __del__(self) -> None:
         """Close quietly what was forgotten, such as the parent's connections in a forked child."""
-        if hasattr(self, "reader"):
+        if hasattr(self, "socket"):
             self.close()
+
+
+class Reader:
+    """Read lines and bytes from a socket, and know what was read ahead (`makefile` does not tell)."""
+
+    __slots__ = ("_at", "_held", "_socket")
+
+    def __init__(self, connected: socket.socket) -> None:
+        """Begin with nothing read ahead."""
+        self._socket, self._held, self._at = connected, b"", 0
+
+    def holds_more(self) -> bool:
+        """Tell whether bytes came that nobody read."""
+        pending = getattr(self._socket, "pending", None)
+        return self._at < len(self._held) or bool(pending and pending())
+
+    def readline(self, bytes_max: int) -> bytes:
+        """Read up to and with the next line feed; without one at the end of input or after `bytes_max`."""
+        while True:
+            end = self._held.find(b"\n", self._at, self._at + bytes_max) + 1
+            if end or len(self._held) - self._at >= bytes_max:
+                break
+            piece = self._socket.recv(READ_BYTES)
+            self._held, self._at = self._held[self._at :] + piece, 0
+            if not piece:
+                end = len(self._held)
+                break
+        start, self._at = self._at, end or self._at + bytes_max
+        return self._held[start : self._at]
+
+    def readinto(self, view: memoryview) -> int:
+        """Read what is there, at least one byte; 0 at the end of input."""
+        if self._at >= len(self._held):
+            return self._socket.recv_into(view)
+        count = min(len(view), len(self._held) - self._at)
+        view[:count] = self._held[self._at : self._at + count]
+        self._at += count
+        return count
 
 
 class Answer(io.RawIOBase):
@@ -203,7 +243,7 @@ class Answer(io.RawIOBase):
             return 0
         if self._left is not None:
             view = view[: self._left]
-        count = reader.readinto1(view)
+        count = reader.readinto(view)
         if self._left is None:
             if not count:
                 self._drop()
@@ -311,8 +351,6 @@ def explain(error: Exception, endpoint) -> Exception:
 
 def shows_input(connected: socket.socket) -> bool:
     """Tell whether a connection has something to read, its end included."""
-    import select
-
     try:
         if hasattr(select, "poll"):
             poll = select.poll()

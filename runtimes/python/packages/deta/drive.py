@@ -10,7 +10,7 @@ from ._items import from_json
 from .errors import ConnectionFailed, DetaError, refusal
 from .service import _Service
 
-__all__ = ["UPLOAD_CHUNK_SIZE", "DriveStreamingBody", "_Drive"]
+__all__ = ["UPLOAD_CHUNK_SIZE", "Drive", "DriveStreamingBody", "_Drive"]
 
 # Bytes of each part but the last one.
 UPLOAD_CHUNK_SIZE = 10 * 1024 * 1024
@@ -159,6 +159,10 @@ class _Drive(_Service):
         if status < 300:
             raise ConnectionFailed(f"{self._where}: the answer ({status}) is no file.")
         raise refusal(self._where, status, document)
+
+
+# The class had this name before version 1.0.
+Drive = _Drive
 
 
 def _must(held: object, words: str) -> None:

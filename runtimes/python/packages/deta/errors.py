@@ -40,6 +40,10 @@ class ServiceError(DetaError):
         """Give the message."""
         return self.message
 
+    def __repr__(self) -> str:
+        """Show the message."""
+        return f"ServiceError({self.message!r})"
+
     def __reduce__(self):
         """Let it travel to another process; there it is a plain ServiceError."""
         return ServiceError, (self.message, self.status, tuple(self.errors))

@@ -42,11 +42,10 @@ class Connection:
 
     def is_good(self, younger_than_s: float) -> bool:
         """Tell whether it may be used once more."""
-        if (
-            self.writer.is_closing()
-            or self.reader.at_eof()
-            or time.monotonic() - self.used_at >= younger_than_s
-        ):
+        if self.writer.is_closing() or time.monotonic() - self.used_at >= younger_than_s:
+            return False
+        # what came unasked; streams have no public way to tell
+        if self.reader.at_eof() or getattr(self.reader, "_buffer", b""):
             return False
         connected = self.writer.get_extra_info("socket")
         return connected is not None and not shows_input(connected)

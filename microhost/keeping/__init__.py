@@ -1,0 +1,1 @@
+"""Back everything up, bring it back, and take in what the original exported."""

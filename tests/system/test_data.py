@@ -1,0 +1,117 @@
+"""Base and Drive as Micros and outsiders use them, on a real host."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests.driving import Host, Micro, zip_files
+
+MAIN = """
+import json
+import os
+import urllib.request
+
+from deta import AsyncBase, Base, Deta, Drive
+from fastapi import FastAPI
+
+app = FastAPI()
+people = Base("people")
+pictures = Drive("pictures")
+
+
+@app.get("/sync")
+def sync():
+    people.put({"name": "Ada", "age": 36}, "ada")
+    people.update({"age": people.util.increment(1)}, "ada")
+    pictures.put("a/b.txt", "hello")
+    return {
+        "item": people.get("ada"),
+        "found": people.fetch({"age?gt": 36}).items,
+        "names": pictures.list()["names"],
+        "content": pictures.get("a/b.txt").read().decode(),
+        "project": Deta().project_id,
+    }
+
+
+@app.get("/async")
+async def asynchronous():
+    base = AsyncBase("people")
+    await base.put({"name": "Grace"}, "grace")
+    found = await base.get("grace")
+    await base.close()
+    return found
+
+
+@app.get("/raw/{scheme}")
+def raw(scheme: str):
+    project = os.environ["DETA_PROJECT_KEY"].split("_")[0]
+    with urllib.request.urlopen(f"{scheme}://database.deta.sh/v1/{project}/people/items/ada", timeout=5) as answer:
+        return json.load(answer)
+
+
+@app.get("/other/{project}")
+def other(project: str):
+    try:
+        urllib.request.urlopen(f"http://database.deta.sh/v1/{project}/people/items/ada", timeout=5)
+    except urllib.error.HTTPError as error:
+        return {"status": error.code, "body": json.load(error)}
+"""
+
+
+def data_micro(host: Host) -> tuple[str, Micro]:
+    """Deploy the Micro above in a project of its own."""
+    project = host.new_project(f"products-{len(host.get('/projects')['projects'])}")["id"]
+    micro = host.new_micro(project, "data")
+    micro.must_deploy(zip_files({"main.py": MAIN, "requirements.txt": "fastapi\ndeta[async]>=1,<2\n"}))
+    return project, micro
+
+
+def outside(host: Host, project: str, key: str, path: str) -> httpx.Response:
+    """Read a product path from outside."""
+    product, _, rest = path.partition("/")
+    headers = {"Host": f"{product}.localhost:{host.port}", "X-API-Key": key}
+    return httpx.get(f"http://127.0.0.1:{host.port}/v1/{project}/{rest}", headers=headers, timeout=10)
+
+
+def test_a_micro_uses_base_and_drive_without_naming_a_key(host: Host) -> None:
+    project, micro = data_micro(host)
+    answer = micro.call("/sync")
+    assert answer.status_code == 200, micro.events()[0]["log"]
+    said = answer.json()
+    ada = {"key": "ada", "name": "Ada", "age": 37}
+    assert said["item"] == ada and said["found"] == [ada]
+    assert (said["names"], said["content"], said["project"]) == (["a/b.txt"], "hello", project)
+    assert micro.call("/async").json() == {"key": "grace", "name": "Grace"}
+
+
+def test_raw_http_and_https_reach_the_products_and_the_socket_is_the_key(host: Host) -> None:
+    _, micro = data_micro(host)
+    micro.call("/sync")
+    for scheme in ("http", "https"):
+        answer = micro.call(f"/raw/{scheme}")
+        assert answer.status_code == 200, micro.events()[0]["log"]
+        assert answer.json()["name"] == "Ada"
+    stranger = host.new_project(f"stranger-{micro.id}")["id"]
+    assert micro.call(f"/other/{stranger}").json() == {"status": 401, "body": {"errors": ["Unauthorized"]}}
+    assert micro.call("/other/nobody0").json() == {"status": 401, "body": {"errors": ["Unauthorized"]}}
+
+
+def test_outsiders_see_the_same_data_with_a_key_until_it_is_deleted(host: Host) -> None:
+    project, micro = data_micro(host)
+    micro.call("/sync")
+    key = host.post(f"/projects/{project}/keys", {"name": "outside"})["key"]
+    assert outside(host, project, key, "database/people/items/ada").json()["age"] == 37
+    assert outside(host, project, key, "drive/pictures/files/download?name=a/b.txt").text == "hello"
+    assert outside(host, project, host.token, "database/people/items/ada").status_code == 200
+    assert host.api("DELETE", f"/projects/{project}/keys/outside").status_code == 204
+    refused = outside(host, project, key, "database/people/items/ada")
+    assert (refused.status_code, refused.json()) == (401, {"errors": ["Unauthorized"]})
+
+
+def test_a_deleted_project_takes_its_data_with_it(host: Host) -> None:
+    project, micro = data_micro(host)
+    micro.call("/sync")
+    assert (host.data / "base" / f"{project}.db").exists()
+    assert host.api("DELETE", f"/projects/{project}").status_code == 204
+    assert not list((host.data / "base").glob(f"{project}*"))
+    assert not list((host.data / "drive").glob(f"{project}*"))
