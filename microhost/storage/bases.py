@@ -282,7 +282,7 @@ class Bases:
     def _begin_open(self, project_id: str) -> _Open:
         if project_id in self._gone:
             raise _no_project()
-        if self._closed:
+        if self._closed or not project_id.isalnum():
             raise HostError(f"the Bases of project '{project_id}' were used after they were closed")
         entry = _Open(asyncio.ensure_future(self._open_file(project_id)), used_at=time.monotonic())
         self._open[project_id] = entry
@@ -294,6 +294,9 @@ class Bases:
         except BaseException:
             self._open.pop(project_id, None)
             raise
+        if self._closed or project_id in self._gone:
+            await asyncio.to_thread(file.close)
+            raise HostError(f"the Bases of project '{project_id}' were closed while they opened")
         self._present.add(project_id)
         if file.has_work_on_indexes():
             self._build_soon(project_id)
@@ -304,6 +307,7 @@ class Bases:
         if (
             project_id not in self._present
             and project_id not in self._gone
+            and project_id.isalnum()
             and self._path(project_id).exists()
         ):
             self._present.add(project_id)

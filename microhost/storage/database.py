@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,13 +85,28 @@ def connect(file: Path) -> apsw.Connection:
     """Open one connection that keeps what it acknowledges. Raises: HostError when the file cannot promise that."""
     connection = apsw.Connection(str(file))
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("journal_mode", "wal")
+    _write_ahead(connection)
     connection.pragma("synchronous", "full")
     connection.pragma("foreign_keys", True)
     _require(connection, file, "journal_mode", "wal")
     _require(connection, file, "synchronous", SYNCHRONOUS_FULL)
     _require(connection, file, "foreign_keys", 1)
     return connection
+
+
+def _write_ahead(connection: apsw.Connection) -> None:
+    """Write the log ahead. Two hosts that make the same file at once get in each other's way here, and the
+    engine does not wait by itself.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _require(connection: apsw.Connection, file: Path, name: str, wanted: object) -> None:
@@ -111,8 +127,15 @@ def migrate(connection: apsw.Connection, migrations: Sequence[str], file: Path) 
             f"'{file.name}' has schema {version}, this microhost knows {len(migrations)}."
             " Start the newer version."
         )
-    for number, migration in enumerate(migrations[version:], start=version + 1):
-        _run_script(connection, f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT")
+    for number in range(version + 1, len(migrations) + 1):
+        _run_migration(connection, migrations[number - 1], number)
+
+
+def _run_migration(connection: apsw.Connection, migration: str, number: int) -> None:
+    """Run one, unless another host, which opened the same file a moment earlier, has done it meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    done = connection.pragma("user_version") >= number
+    _run_script(connection, "COMMIT" if done else f"{migration}; PRAGMA user_version = {number}; COMMIT")
 
 
 def _run_script(connection: apsw.Connection, script: str) -> None:

@@ -285,3 +285,29 @@ async def test_indexes_are_few_and_their_own(base: BaseClient, bases: Bases) -> 
     await bases.build_indexes("a0project")
     assert len(await bases.list_indexes("a0project", "things")) == BASE_INDEXES
     assert await bases.list_indexes("a0project", "other") == []
+
+
+async def test_two_hosts_that_overlap_see_each_others_writes(tmp_path: Path) -> None:
+    old, new = Bases(tmp_path / "base"), Bases(tmp_path / "base")
+    assert await new.find("p", "b", b"a") is None
+    for n in range(20):
+        await asyncio.gather(
+            old.put("p", "b", [StoredItem(b"a%d" % n, "{}")]),
+            new.put("p", "c", [StoredItem(b"c%d" % n, "{}")]),
+        )
+        assert await new.find("p", "b", b"a%d" % n) == "{}"
+        assert await old.find("p", "c", b"c%d" % n) == "{}"
+    await old.stop()
+    assert await new.list_bases("p") == ["b", "c"]
+    assert await new.find("p", "b", b"a0") == "{}"
+    await new.stop()
+
+
+@pytest.mark.parametrize("project_id", ["", "..", "../meta", "a/b", "a\0b"])
+async def test_a_project_is_never_a_path(tmp_path: Path, project_id: str) -> None:
+    bases = Bases(tmp_path / "base")
+    assert await bases.find(project_id, "b", b"a") is None
+    with pytest.raises(HostError):
+        await bases.put(project_id, "b", [StoredItem(b"a", "{}")])
+    await bases.stop()
+    assert list((tmp_path / "base").iterdir()) == []
