@@ -28,6 +28,7 @@ pytestmark = pytest.mark.root
 
 NewLab = Callable[..., Lab]
 BASE = 250_000
+ROUNDS = 8
 
 DAEMONS = """
 import os, signal, time
@@ -126,7 +127,7 @@ def test_executors_and_their_sandbox_may_end_in_the_same_moment(
     descriptors = Path(f"/proc/{lab.process.pid}/fd")
     until(lambda: witness.spare_pids(), "a spare of the witness")
     before = None
-    for _ in range(6):
+    for _ in range(ROUNDS):
         micro = lab.start("def attack(argument): return 1")
         executors = [micro.lease() for _ in range(6)]
 
