@@ -75,7 +75,7 @@ def measure_base(report: Report, host: Host, project: str) -> None:
                 raw = _sqlite_rate(Path(scratch) / "raw.db")
                 report.add("put, 1 client", f"{rate:,.0f}/s", f"{raw:,.0f}/s SQLite itself", rate / raw)
         for clients in (CLIENTS, 1):
-            gets = _loads(f"{base}/items/k0-1", clients, headers, None)
+            gets = _loads(f"{base}/items/k0-100", clients, headers, None)
             rate, p50 = (
                 statistics.median(getattr(x, name) for x in gets) for name in ("requests_per_s", "p50_ms")
             )
