@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from microhost.errors import MicroError
-from microhost.limits import EVENT_RESULT_BYTES, MB
+from microhost.limits import EVENT_RESULT_BYTES
 from microhost.micros.channel import BODY_BYTES_MAX
 from microhost.micros.executor import Executor
 from microhost.micros.work import ContractError, Failure, Fault, Work
@@ -21,13 +21,14 @@ _V = ord("v")
 class Call(Work):
     """Wait for the result of a handler. The outcome is a future: EventResult, MicroError or OverloadedError."""
 
-    __slots__ = ("_complete", "_on_execution", "_result", "event", "fault", "outcome")
+    __slots__ = ("_complete", "_on_execution", "_result", "_result_bytes", "event", "fault", "outcome")
 
     def __init__(self, micro: Micro, event: Event, on_execution: Callable[[Execution], None]) -> None:
         super().__init__(micro)
         self.event = event
         self.outcome: asyncio.Future[EventResult] = asyncio.get_running_loop().create_future()
         self._result = bytearray()
+        self._result_bytes = 0
         self._complete = False
         self.fault: Fault | None = None
         self._on_execution = on_execution
@@ -46,12 +47,12 @@ class Call(Work):
             executor.send(b"D1" if last else b"D0", body[start : start + BODY_BYTES_MAX])
 
     def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
-        """Take the result."""
+        """Take the result; what is beyond the limit is counted and not kept. The deadline ends a result without end."""
         if kind != _V or self._complete:
             raise ContractError("not the result of an event")
-        self._result += body
-        if len(self._result) > EVENT_RESULT_BYTES + BODY_BYTES_MAX:
-            raise ContractError("a result without end")
+        self._result_bytes += len(body)
+        if self._result_bytes <= EVENT_RESULT_BYTES:
+            self._result += body
         self._complete = not msgspec.json.decode(meta[1:], type=_ResultHead).more
 
     def faulted(self, fault: Fault) -> None:
@@ -64,8 +65,10 @@ class Call(Work):
             self._settle(Failure(self.fault.cause, self.fault.message), log)
         elif not self._complete:
             self._settle(Failure("bad_result", f"Micro '{self.micro.name}' gave no result."), log)
-        elif len(self._result) > EVENT_RESULT_BYTES:
-            message = f"The result is {len(self._result) / MB:.1f} MB; at most {EVENT_RESULT_BYTES / MB:.1f} MB may be returned."
+        elif self._result_bytes > EVENT_RESULT_BYTES:
+            message = (
+                f"The result is {self._result_bytes:,} bytes; at most {EVENT_RESULT_BYTES:,} may be returned."
+            )
             self._settle(Failure("bad_result", message), log)
         else:
             self._settle(None, log)

@@ -445,10 +445,11 @@ class TestEvents:
         assert len(self.invoke(host, handlers, body=body)) >= 3_000_000
         assert len(self.invoke(host, handlers, "long", '{"size": 3000000}')) == 3_000_002
 
-    def test_a_result_beyond_the_limit_is_refused(self, host: Host, handlers: Micro) -> None:
+    @pytest.mark.parametrize("size", [5_499_999, 5_600_000, 20_000_000])
+    def test_a_result_beyond_the_limit_is_refused(self, host: Host, handlers: Micro, size: int) -> None:
         with pytest.raises(MicroError) as caught:
-            self.invoke(host, handlers, "long", '{"size": 5600000}')
-        assert caught.value.cause == "bad_result"
+            self.invoke(host, handlers, "long", f'{{"size": {size}}}')
+        assert (caught.value.cause, f"{size + 2:,} bytes" in caught.value.message) == ("bad_result", True)
 
     @pytest.mark.parametrize(
         ("action", "cause"), [("fail", "exception"), ("slow", "timeout"), ("nope", "no_handler")]
