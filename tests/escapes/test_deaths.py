@@ -140,10 +140,8 @@ def test_executors_and_their_sandbox_may_end_in_the_same_moment(
             each.close()
         assert witness.attack() == 1
         until(lambda: witness.spare_pids(), "a spare of the witness")
-        before = before or len(list(descriptors.iterdir()))
-    until(
-        lambda: len(list(descriptors.iterdir())) == before, f"{before} open files, as after the first round"
-    )
+        before = before or settled_count(descriptors)
+    assert settled_count(descriptors) == before, "as many open files as after the first round"
     lab.stop()
     assert lab.process.exitcode == 0
     assert "Bad file descriptor" not in capfd.readouterr().err
