@@ -1,1 +1,1 @@
-"""Back everything up, bring it back, and take in what the original exported."""
+"""Back everything up, and bring it back."""

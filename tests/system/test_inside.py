@@ -64,11 +64,16 @@ def micro(new_micro: Callable[..., Micro]) -> Micro:
     return made
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(
     "name", ["database.deta.sh", "drive.deta.sh", "database.localhost", "drive.localhost"]
 )
-def test_both_products_answer_inside(micro: Micro, name: str) -> None:
-    assert answers(micro, f"http://{name}/v1/project/name")
+def test_both_products_answer_inside(micro: Micro, name: str, scheme: str) -> None:
+    assert answers(micro, f"{scheme}://{name}/v1/project/name")
+
+
+def test_the_first_micro_of_a_host_trusts_it(own_micro: Micro) -> None:
+    assert answers(own_micro, "https://database.deta.sh/v1/project/name")
 
 
 @pytest.mark.parametrize("name", ["database.deta.sh", "drive.localhost"])
@@ -103,6 +108,31 @@ def test_an_execution_that_is_cut_drops_its_connections(micro: Micro) -> None:
     for _ in range(3):
         assert micro.call("/hold").status_code == 502
     wait_until(lambda: len(list(files.iterdir())) < before + 20, f"about {before} descriptors", timeout_s=5)
+
+
+DATA = """
+from deta import Base, Deta, Drive
+
+db = Deta().Base("notes")
+db.put({"text": "at import"}, "first")
+
+def app(environ, start_response):
+    base, drive = Base("notes"), Drive("files")
+    base.put({"text": "in a handler"}, "second")
+    drive.put("a/b.txt", "some text")
+    found = [each["text"] for each in base.fetch().items] + [drive.get("a/b.txt").read().decode()]
+    start_response("200 OK", [("content-type", "text/plain")])
+    return ["; ".join(found).encode()]
+"""
+
+
+def test_base_and_drive_work_without_a_key_at_import_and_in_a_handler(
+    new_micro: Callable[..., Micro],
+) -> None:
+    micro = new_micro()
+    assert micro.must_deploy(zip_files({"main.py": DATA}))["mode"] == "fork"
+    for _ in range(3):
+        assert micro.call().text == "at import; in a handler; some text"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Tutorial, Drive > Python Tutorial, Guides > Forms, Webhooks."""
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,6 @@ def outside(host: Host, project: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield opened
     for each in (opened[0]("x"), opened[1]("x")):
         each.client.close()
-    for name in [each for each in sys.modules if each.split(".")[0] in ("deta", "detalib")]:
-        del sys.modules[name]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

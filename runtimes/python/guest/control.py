@@ -10,12 +10,14 @@ Theory of operation
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import os
 import signal
 import socket
 import struct
+import sys
 import time
 from typing import NamedTuple, Optional
 
@@ -123,6 +125,7 @@ def attach(record: Record, places: Places, send) -> Attached:
     confine.name_process(b"micro-template")
     try:
         imported = import_entry(places) if mode == "fork" else None
+        close_idle_connections()
     except Fault as fault:
         write_report(report, {"ok": False, **fault.document()})
         send(b"F")
@@ -140,6 +143,14 @@ def attach(record: Record, places: Places, send) -> Attached:
     flush_output()
     send(b"R1" if has_interval_timer() else b"R0")
     return Attached(imported, signal.SIG_DFL if child_signal is None else child_signal)
+
+
+def close_idle_connections() -> None:
+    """Close what our own `deta` package keeps open for the next request: a template that holds a socket is not forked."""
+    pool = getattr(sys.modules.get("deta._connections"), "POOL", None)
+    with contextlib.suppress(Exception):  # the user's code may have put anything there
+        if pool is not None:
+            pool.close()
 
 
 def read_mode(payload: bytes) -> str:
