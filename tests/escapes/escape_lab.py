@@ -60,7 +60,7 @@ class AttackError(AssertionError):
         self.errno = answer["errno"]
 
 
-def until(fact: Callable[[], T], what: str, *, within_s: float = 5.0) -> T:
+def until(fact: Callable[[], T], what: str, *, within_s: float = 15.0) -> T:
     """Wait until `fact()` is true and give it; fail with `what` when it never becomes so."""
     deadline = time.monotonic() + within_s
     while True:
@@ -387,6 +387,19 @@ class Executor:
         """Give the directory of its control group."""
         number = os.readlink(f"/proc/self/fd/{self.lease.freezer}").split("/")[-2]
         return self.micro.lab.group(self.micro.sandbox, number, controller)
+
+    def watch_removal(self, controller: str = "unified") -> Callable[[], bool]:
+        """Give what tells, later, whether its control group is gone: a slot's name is used again at once."""
+        group = self.group(controller)
+        number = group.stat().st_ino
+
+        def is_removed() -> bool:
+            try:
+                return group.stat().st_ino != number
+            except FileNotFoundError:
+                return True
+
+        return is_removed
 
     def pids(self) -> list[int]:
         """Give its processes (the template may wait in its group for a moment after the fork)."""

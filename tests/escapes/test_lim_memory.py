@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from escape_lab import MIB, AttackError, Executor, Lab, Micro, until
@@ -107,10 +106,10 @@ def test_the_doorbell_rings_at_the_limit_and_not_before(greedy: Micro) -> None:
 
 def test_all_processes_of_the_execution_die_together(greedy: Micro) -> None:
     executor = greedy.lease()
-    group = executor.group()
+    is_removed = executor.watch_removal()
     executor.send_request("/fork-200")
     executor.wait_for_end()
-    until(lambda: not Path(group).exists(), f"removal of {group}")
+    until(is_removed, "removal of the group")
     executor.close()
 
 

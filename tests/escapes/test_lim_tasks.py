@@ -81,7 +81,7 @@ def test_without_the_limit_the_bomb_goes_on(new_lab: object, kind: str) -> None:
 def test_an_exploding_bomb_harms_nobody_and_is_cleared_within_2_s(bomber: Micro) -> None:
     neighbour = bomber.lease()
     executor = bomber.lease()
-    group = executor.group("pids")
+    group, is_removed = executor.group("pids"), executor.watch_removal("pids")
     executor.send_request("/explode-0")
     until(lambda: int((group / "pids.current").read_text()) >= 1020, "the bomb at its limit", within_s=20)
     child = os.fork()
@@ -92,5 +92,5 @@ def test_an_exploding_bomb_harms_nobody_and_is_cleared_within_2_s(bomber: Micro)
     started = time.monotonic()
     assert executor.kill().cause == "killed"
     assert time.monotonic() - started < 2
-    until(lambda: not group.exists(), "removal of the bomb's group")
+    until(is_removed, "removal of the bomb's group")
     neighbour.kill()

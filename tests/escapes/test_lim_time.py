@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 
 import pytest
 from escape_lab import Executor, Lab, Micro, is_alive, until
@@ -92,13 +91,13 @@ def test_a_kill_ends_everything_at_once(stubborn: Micro, attack: str) -> None:
 def test_daemons_die_with_their_execution_and_live_as_long_as_it(stubborn: Micro) -> None:
     executor = stubborn.lease()
     executor.attack("daemons")
-    group = executor.group()
+    is_removed = executor.watch_removal()
     until(lambda: len(executor.pids()) == 6, "five daemons beside the executor")
     pids = executor.pids()
     assert all(map(is_alive, pids)), "the harness sees living daemons"
     executor.kill()
     assert not any(map(is_alive, pids))
-    until(lambda: not Path(group).exists(), "removal of the group")
+    until(is_removed, "removal of the group")
 
 
 def test_an_executor_that_ends_takes_its_daemons_along(stubborn: Micro) -> None:
