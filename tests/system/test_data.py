@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 
 from tests.driving import Host, Micro, zip_files
@@ -115,3 +117,21 @@ def test_a_deleted_project_takes_its_data_with_it(host: Host) -> None:
     assert host.api("DELETE", f"/projects/{project}").status_code == 204
     assert not list((host.data / "base").glob(f"{project}*"))
     assert not list((host.data / "drive").glob(f"{project}*"))
+
+
+def test_a_start_removes_what_a_killed_deletion_of_a_project_left(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data")
+    project = host.new_project("kept")["id"]
+    key = host.post(f"/projects/{project}/keys", {"name": "outside"})["key"]
+    at = {"Host": f"database.localhost:{host.port}", "X-API-Key": key}
+    put = {"items": [{"key": "a"}]}
+    url = f"http://127.0.0.1:{host.port}/v1/{project}/things/items"
+    assert httpx.put(url, json=put, headers=at, timeout=10).status_code == 207
+    assert host.stop() == 0, host.tail()
+    (host.data / "base" / "deleted0.db").write_bytes((host.data / "base" / f"{project}.db").read_bytes())
+    (host.data / "drive" / "deleted0.db").touch()
+    second = Host(tmp_path / "data")
+    assert not list((host.data / "base").glob("deleted0*"))
+    assert not list((host.data / "drive").glob("deleted0*"))
+    assert outside(second, project, key, "database/things/items/a").json() == {"key": "a"}
+    assert second.stop() == 0, second.tail()
