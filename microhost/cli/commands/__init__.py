@@ -1,0 +1,1 @@
+"""The commands of `deta`, a module for each family; main.py loads only the one that is called."""

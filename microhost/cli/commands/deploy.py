@@ -1,0 +1,89 @@
+"""`deta deploy`, and how a deployment is told while it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from microhost.cli import deploying, local_files, micro_directory, output
+from microhost.cli.commands.details import PATH
+from microhost.cli.main import Session
+
+PURGE = "purge-dependencies"
+
+
+@click.command()
+@PATH
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
+@click.option("-f", "--force", is_flag=True, help="Send every file, whatever the server has.")
+@click.option("--json", "as_json", is_flag=True, help="Give the deployment (or the plan) as JSON.")
+@click.pass_obj
+def deploy(session: Session, path: Path, dry_run: bool, force: bool, as_json: bool) -> None:
+    """Deploy what changed in PATH to its Micro; `deta deploy purge-dependencies` has them installed anew next time.
+
+    Files that `.detaignore` names stay at home.
+    """
+    if str(path) == PURGE and not path.exists():
+        _purge(session, micro_directory.get(Path()))
+        return
+    micro = micro_directory.get(path)
+    scanner = local_files.Scanner(path, local_files.language_of(micro.runtime))
+    wanted = deploying.plan(session.api, micro, scanner, everything=force)
+    if dry_run:
+        _show_plan(wanted, as_json=as_json)
+        return
+    if wanted.is_empty:
+        output.say("Everything up to date")
+        return
+    done = carry_out(session, micro, scanner, wanted)
+    if as_json:
+        output.give_json(done)
+
+
+def carry_out(
+    session: Session,
+    micro: micro_directory.MicroDirectory,
+    scanner: local_files.Scanner,
+    wanted: deploying.Plan,
+) -> dict[str, Any]:
+    """Deploy a plan and tell how it goes; gives the deployment. Raises: CliError when it is refused."""
+    output.say("Deploying...")
+    done = deploying.send(session.api, micro, scanner, wanted, telling())
+    output.say("Successfully deployed changes")
+    for each in done.get("warnings", ()):
+        output.warn(each)
+    listed = session.api.get(f"{micro.address}/files")
+    micro.keep_state(listed["files"])
+    return done
+
+
+def telling() -> deploying.Listener:
+    """Give what prints a deployment's dependencies as they are installed."""
+
+    def phase(name: str) -> None:
+        if name == "dependencies":
+            output.say("Updating dependencies...")
+
+    return deploying.Listener(phase=phase, line=output.say)
+
+
+def _show_plan(wanted: deploying.Plan, *, as_json: bool) -> None:
+    if as_json:
+        output.give_json({"changed": [each.path for each in wanted.changed], "deleted": list(wanted.deleted)})
+        return
+    for each in wanted.changed:
+        output.give(f"send    {each.path} ({each.size_bytes:,} bytes)")
+    for path in wanted.deleted:
+        output.give(f"delete  {path}")
+    if wanted.is_empty:
+        output.say("Everything up to date")
+
+
+def _purge(session: Session, micro: micro_directory.MicroDirectory) -> None:
+    session.api.call("DELETE", f"{micro.address}/dependencies")
+    output.say("Successfully purged dependencies")
+    output.hint(
+        "The live code keeps what it runs with; the next deployment installs everything anew: deta deploy"
+    )

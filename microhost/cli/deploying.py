@@ -1,0 +1,126 @@
+"""Bring a directory's files to its Micro: only what differs from what the server says is live.
+
+The server's list of checksums decides, never a local record: so a stale one leaves nothing wrong. A deployment over a
+base that is no longer live is refused by the server, and tried once more against the new list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from microhost.cli.api import API, Api
+from microhost.cli.failures import CliError
+from microhost.cli.local_files import LocalFile, Scanner, pack, read_parts
+from microhost.cli.micro_directory import MicroDirectory
+from microhost.cli.output import progress
+
+QUERY_BYTES = 16_000
+INSTALL_SILENCE_S = 60.0  # the server speaks at least every 15 s
+CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say what differs between a directory and the live code."""
+
+    base: str | None
+    changed: tuple[LocalFile, ...]
+    deleted: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether everything is up to date."""
+        return self.base is not None and not self.changed and not self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Hear how a deployment goes."""
+
+    phase: Callable[[str], None]
+    line: Callable[[str], None]
+
+
+def compare(local: Mapping[str, LocalFile], live: Mapping[str, str], base: str | None) -> Plan:
+    """Find what must be sent and what must go. Pure."""
+    changed = tuple(each for path, each in local.items() if live.get(path) != each.sha256)
+    return Plan(base, changed, tuple(sorted(set(live) - set(local))))
+
+
+def find_live(api: Api, micro: MicroDirectory) -> tuple[str | None, dict[str, str]]:
+    """Give the live deployment and its files {path: sha256}; (None, {}) before the first. Raises: CliError."""
+    shown = api.get(micro.address)
+    if shown["live_deployment"] is None:
+        return None, {}
+    listed = api.get(f"{micro.address}/files")
+    return listed["deployment"], listed["files"]
+
+
+def plan(api: Api, micro: MicroDirectory, scanner: Scanner, *, everything: bool = False) -> Plan:
+    """Look at both sides. `everything` sends every file, whatever the server has. Raises: CliError."""
+    base, live = find_live(api, micro)
+    local = scanner.scan()
+    found = compare(local, live, base)
+    if everything or _too_many_to_name(found):
+        return Plan(None, tuple(local.values()), ())
+    return found
+
+
+def send(
+    api: Api, micro: MicroDirectory, scanner: Scanner, wanted: Plan, listener: Listener
+) -> dict[str, Any]:
+    """Carry out a plan; gives the deployment when it is live.
+
+    Raises: CliError with the server's log when it is refused; the old revision serves on then.
+    """
+    try:
+        return _send(api, micro, wanted, listener)
+    except CliError as error:
+        if error.status != CONFLICT or wanted.base is None:
+            raise
+    return _send(api, micro, plan(api, micro, scanner), listener)
+
+
+def _send(api: Api, micro: MicroDirectory, wanted: Plan, listener: Listener) -> dict[str, Any]:
+    query = [("base", wanted.base), *(("delete", path) for path in wanted.deleted)] if wanted.base else []
+    archive, _ = pack(wanted.changed)
+    with archive:
+        archive.seek(0, 2)
+        size = archive.tell()
+        archive.seek(0)
+        headers = {
+            "content-type": "application/zip",
+            "content-length": str(size),
+            "accept": "text/event-stream",
+        }
+        with api.open(
+            "POST",
+            f"{API}{micro.address}/deployments",
+            query=query,
+            content=progress(read_parts(archive), size, "Uploading"),
+            headers=headers,
+            silence_s=INSTALL_SILENCE_S,
+        ) as response:
+            return _listen(api, response, listener)
+
+
+def _listen(api: Api, response: Any, listener: Listener) -> dict[str, Any]:
+    for event in api.events(response):
+        if event.name == "phase":
+            listener.phase(event.data["phase"])
+        elif event.name == "log":
+            listener.line(event.data["line"])
+        elif event.name == "live":
+            return event.data
+        elif event.name == "refused":
+            raise api.refusal(int(event.data["status"]), event.data)
+    raise CliError(
+        "The server ended the connection before it said how the deployment went.", "Look: deta releases"
+    )
+
+
+def _too_many_to_name(wanted: Plan) -> bool:
+    """Tell whether the deletions do not fit into an address, so that everything must be sent anew."""
+    return sum(3 * len(path.encode()) + 8 for path in wanted.deleted) > QUERY_BYTES

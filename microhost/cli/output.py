@@ -1,0 +1,97 @@
+"""Write to the person: data on stdout, talk on stderr; colours, bars and questions on a terminal only.
+
+Source: the Command Line Interface Guidelines (output, errors, interactivity); no-color.org.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from microhost.cli.failures import CliError
+
+INDENT = "\t"
+
+
+def say(text: str = "") -> None:
+    """Talk: what happens, what has happened."""
+    click.echo(text, err=True, color=_colors(sys.stderr))
+
+
+def warn(text: str) -> None:
+    """Tell something that does not stop the work."""
+    say(f"{click.style('warning:', fg='yellow')} {text}")
+
+
+def hint(text: str) -> None:
+    """Tell the next step, a line each."""
+    for line in text.splitlines():
+        say(f"{click.style('hint:', fg='cyan')} {line}")
+
+
+def fail(error: CliError) -> None:
+    """Tell a failure with all that is known of it."""
+    if error.log:
+        say(error.log.rstrip())
+    lines = error.message.splitlines() or [""]
+    say(f"{click.style('Error:', fg='red', bold=True)} {lines[0]}")
+    for line in lines[1:]:
+        say(f"       {line}")
+    hint(error.hint)
+
+
+def give(text: str) -> None:
+    """Give data as text."""
+    click.echo(text, color=_colors(sys.stdout))
+
+
+def give_json(data: Any) -> None:
+    """Give data as JSON, indented as the original's command did."""
+    give(json.dumps(data, indent=INDENT, ensure_ascii=False))
+
+
+def give_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Give rows in columns under their names; nothing but the names when there are none."""
+    lines = [list(heads), *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        give("  ".join(cells).rstrip())
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask a question that can destroy something; `yes` answers it.
+
+    Raises: CliError when nobody can be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise CliError(f"{question} Nobody is there to be asked.", "Say so beforehand: --yes", exit_code=2)
+    return click.confirm(question, err=True)
+
+
+def progress(parts: Iterable[bytes], total_bytes: int, label: str) -> Iterator[bytes]:
+    """Pass on what is sent or received, with a bar while it is long and somebody watches."""
+    if not sys.stderr.isatty() or total_bytes < 1_000_000:
+        yield from parts
+        return
+    with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:
+        for part in parts:
+            yield part
+            bar.update(len(part))
+
+
+def _colors(stream: Any) -> bool:
+    """Tell whether a stream is a terminal that wants colours."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _printable(text: str) -> str:
+    """Write control characters so that data cannot act on the terminal."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
