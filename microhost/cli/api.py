@@ -6,6 +6,7 @@ Names below `.localhost` lead to loopback whatever the system's resolver knows o
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from microhost.cli.failures import NOT_FOUND, NOT_LOGGED_IN, UNREACHABLE, CliErr
 API = "/api/v1"
 API_VERSION = 1
 VERSION_HEADER = "microhost-api"
+NO_MICRO = re.compile(r"There is no (such )?Micro\b")
 CONNECT_S = 10.0
 ANSWER_S = 120.0
 Body = bytes | Iterable[bytes] | None
@@ -178,6 +180,10 @@ class Api:
             return self._not_logged_in()
         sentences = [str(each) for each in answer.get("errors") or ()] or [f"The server answered {status}."]
         hints = "\n".join(str(each) for each in answer.get("hints") or ())
+        if status == 404 and NO_MICRO.match(sentences[0]):
+            hints = (
+                "If it is on another server: --server URL. `deta new` makes a Micro of this directory here."
+            )
         return CliError(
             "\n".join(sentences),
             hints,

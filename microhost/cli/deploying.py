@@ -6,9 +6,9 @@ base that is no longer live is refused by the server, and tried once more agains
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
@@ -35,12 +35,14 @@ class Plan:
         return self.base is not None and not self.changed and not self.deleted
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Protocol):
     """Hear how a deployment goes."""
 
-    phase: Callable[[str], None]
-    line: Callable[[str], None]
+    def phase(self, name: str) -> None:
+        """Hear that a phase begins."""
+
+    def line(self, text: str) -> None:
+        """Hear a line of the installation."""
 
 
 def compare(local: Mapping[str, LocalFile], live: Mapping[str, str], base: str | None) -> Plan:

@@ -12,6 +12,7 @@ from microhost.cli.commands.details import PATH
 from microhost.cli.main import Session
 
 PURGE = "purge-dependencies"
+DEPENDENCY_FILES = frozenset({"requirements.txt", "package.json", "package-lock.json"})
 
 
 @click.command()
@@ -50,7 +51,7 @@ def carry_out(
 ) -> dict[str, Any]:
     """Deploy a plan and tell how it goes; gives the deployment. Raises: CliError when it is refused."""
     output.say("Deploying...")
-    done = deploying.send(session.api, micro, scanner, wanted, telling())
+    done = deploying.send(session.api, micro, scanner, wanted, Telling(wanted))
     output.say("Successfully deployed changes")
     for each in done.get("warnings", ()):
         output.warn(each)
@@ -59,14 +60,28 @@ def carry_out(
     return done
 
 
-def telling() -> deploying.Listener:
-    """Give what prints a deployment's dependencies as they are installed."""
+class Telling:
+    """Print a deployment's dependencies as they are installed, under one headline."""
 
-    def phase(name: str) -> None:
-        if name == "dependencies":
+    def __init__(self, wanted: deploying.Plan) -> None:
+        """Tell of this plan."""
+        self._changes_dependencies = any(each.path in DEPENDENCY_FILES for each in wanted.changed)
+        self._has_headline = False
+
+    def phase(self, name: str) -> None:
+        """Hear that a phase begins."""
+        if name == "dependencies" and self._changes_dependencies:
+            self._headline()
+
+    def line(self, text: str) -> None:
+        """Hear a line of the installation."""
+        self._headline()
+        output.say(text)
+
+    def _headline(self) -> None:
+        if not self._has_headline:
             output.say("Updating dependencies...")
-
-    return deploying.Listener(phase=phase, line=output.say)
+        self._has_headline = True
 
 
 def _show_plan(wanted: deploying.Plan, *, as_json: bool) -> None:
