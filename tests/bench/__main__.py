@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.bench.commands import measure_command
 from tests.bench.load import Load, press
 from tests.bench.machine import descendants, look_at_noise, memory_mb
 from tests.bench.products import measure_base, measure_drive
@@ -28,7 +29,7 @@ from tests.bench.report import Report
 from tests.bench.rivals import Rival, gunicorn, serving, time_to_first_answer_s, uvicorn
 from tests.driving import Host, Micro, wait_until, zip_app
 
-PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive")
+PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive", "command")
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 CONNECTIONS = 4
 SLEEPERS = 6
@@ -52,6 +53,8 @@ def main() -> None:
     noise = look_at_noise()
     print(f"noise before: {noise.text()}")
     report.raw["noise_before"] = asdict(noise)
+    if "command" in wanted:
+        measure_command(report)
     if "warm" in wanted:
         _warm(report, options, cores=None)
     if "core" in wanted and (os.cpu_count() or 1) > 1:

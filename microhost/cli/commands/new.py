@@ -66,8 +66,12 @@ def new(
     if node + python + (runtime is not None) > 1:
         raise CliError("--node, --python and --runtime exclude each other.", "Give one.", exit_code=USAGE)
     language = "node" if node else "python" if python else None
+    former = _find_former(session, path)
+    if former is not None:
+        name, runtime = name or former.name, runtime or (None if language else former.runtime)
     chosen = decide(Wish(path, name, language, runtime), _names_in(path))
-    _refuse_known(session, chosen.root)
+    if chosen.root != path:
+        _find_former(session, chosen.root)
     micro = _create(session, chosen, project)
     output.say("Successfully created a new micro")
     shown = session.api.get(micro.address)
@@ -147,16 +151,19 @@ def _ask_server(session: Session, chosen: Decision, project: str) -> dict[str, o
         raise
 
 
-def _refuse_known(session: Session, root: Path) -> None:
-    """Refuse a directory whose Micro is alive on this server; one that the server does not know is taken over."""
+def _find_former(session: Session, root: Path) -> micro_directory.MicroDirectory | None:
+    """Give what a directory was on another server or at the original: its name and runtime are taken over.
+
+    Raises: CliError when its Micro is alive on this server.
+    """
     linked = micro_directory.find(root) if root.is_dir() else None
     if linked is None:
-        return
+        return None
     try:
         session.api.get(linked.address)
     except CliError as error:
         if error.exit_code == NOT_FOUND:
-            return
+            return linked
         raise
     raise _usage(
         f"'{root}' is the directory of the Micro '{linked.name}' already.",
