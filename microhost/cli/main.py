@@ -33,6 +33,7 @@ COMMANDS = {
     "projects": ("projects", "projects", "List projects"),
     "new": ("new", "new", "Create a new Micro"),
     "deploy": ("deploy", "deploy", "Deploy what changed"),
+    "watch": ("watch", "watch", "Deploy every save as it happens"),
     "details": ("details", "details", "Show a Micro"),
 }
 

@@ -79,7 +79,7 @@ def new(
     for each in shown.get("warnings", ()):
         output.warn(each)
     scanner = local_files.Scanner(chosen.root, chosen.language)
-    carry_out(session, micro, scanner, deploying.plan(session.api, micro, scanner))
+    carry_out(session.api, micro, scanner, deploying.plan(session.api, micro, scanner))
 
 
 def decide(wish: Wish, names: Collection[str]) -> Decision:
