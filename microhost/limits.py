@@ -68,6 +68,9 @@ DRIVE_DISK_RESERVE_BYTES = 64 * MIB
 BASE_DISK_RESERVE_BYTES = 32 * MIB
 DRIVE_THREADS = 16
 
+# Ours: the API; told in each answer's `microhost-api`, by which the command knows a server of another time
+API_VERSION = 1
+
 # Ours: bundles
 BUNDLE_UPLOAD_BYTES = 250 * MB
 BUNDLE_ENTRIES = 20_000

@@ -110,10 +110,14 @@ def pack(files: Iterable[LocalFile]) -> tuple[IO[bytes], dict[str, str]]:
     """
     archive = tempfile.SpooledTemporaryFile(max_size=ZIP_IN_MEMORY_BYTES)  # noqa: SIM115  the caller's
     sums: dict[str, str] = {}
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
-        for each in sorted(files, key=lambda each: each.path):
-            sums[each.path] = _add(target, each)
-    archive.seek(0)
+    try:
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+            for each in sorted(files, key=lambda each: each.path):
+                sums[each.path] = _add(target, each)
+        archive.seek(0)
+    except BaseException:
+        archive.close()
+        raise
     return archive, sums
 
 
@@ -154,7 +158,7 @@ def _walk(root: Path, rules: Rules) -> Iterator[tuple[str, Path]]:
         prefix = "" if inside == "." else f"{inside}/"
         for name in list(folders):
             path = prefix + name
-            is_environment = (here / name / "pyvenv.cfg").exists()
+            is_environment = os.path.exists(here / name / "pyvenv.cfg")  # noqa: PTH110  may not be ours to look
             left_out = rules.leaves_out(path, is_folder=True, is_environment=is_environment)
             if (here / name).is_symlink() and not left_out:
                 raise CliError(f"'{path}' is a symbolic link to a folder, which does not travel.", LEAVE_OUT)
@@ -168,11 +172,12 @@ def _walk(root: Path, rules: Rules) -> Iterator[tuple[str, Path]]:
 
 def _regular(path: str, source: Path, root: Path) -> os.stat_result:
     if source.is_symlink():
-        target = source.resolve()
+        try:
+            target = Path(os.path.realpath(source, strict=True))
+        except OSError as error:
+            raise CliError(f"'{path}' is a symbolic link that leads nowhere.", LEAVE_OUT) from error
         if not target.is_relative_to(root.resolve()):
             raise CliError(f"'{path}' is a symbolic link that leads out of the Micro's directory.", LEAVE_OUT)
-        if not target.exists():
-            raise CliError(f"'{path}' is a symbolic link that leads nowhere.", LEAVE_OUT)
     status = source.stat()
     if not stat.S_ISREG(status.st_mode):
         raise CliError(f"'{path}' is no regular file.", LEAVE_OUT)

@@ -9,6 +9,7 @@ the original's tools: what is deployed is decided by the server's own list. Sour
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -104,8 +105,12 @@ def link(root: Path, micro: Mapping[str, Any], *, project: str, server: str) -> 
 
 def _write(root: Path, name: str, content: Mapping[str, Any]) -> None:
     folder = root / STATE_FOLDER
+    made = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
         replace_file(folder / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise CliError(f"'{folder / name}' cannot be written: {error.strerror}.") from error

@@ -24,11 +24,15 @@ from starlette.routing import Route
 
 from microhost.console.guard import Guard
 from microhost.errors import ClientError, MicroError, OverloadedError, StorageFullError
-from microhost.limits import API_BODY_BYTES
+from microhost.limits import API_BODY_BYTES, API_VERSION
 from microhost.micros.deploy import RefusedError
 
 API = "/api/v1"
-HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "microhost-api": str(API_VERSION),
+}
 CLIENT_GONE = 499
 
 log = structlog.get_logger("console")

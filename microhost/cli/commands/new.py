@@ -6,6 +6,7 @@ Source: Deta docs, CLI > deta new.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,19 +125,24 @@ def _decision(wish: Wish, root: Path, language: str, *, runtime: str | None, sta
 
 
 def _create(session: Session, chosen: Decision, project: str) -> micro_directory.MicroDirectory:
-    """Make the directory and the Micro; a Micro that the server refuses leaves no directory behind."""
+    """Make the directory and the Micro, both or neither."""
     made = _make_directory(chosen.root)
     try:
         if chosen.starter:
             _write_starter(chosen)
         shown = _ask_server(session, chosen, project)
+        try:
+            return micro_directory.link(chosen.root, shown, project=project, server=session.settings.server)
+        except BaseException:
+            session.api.call("DELETE", f"/projects/{segment(project)}/micros/{shown['id']}")
+            raise
     except BaseException:
         if chosen.starter:
             (chosen.root / starters.ENTRIES[chosen.language]).unlink(missing_ok=True)
         for each in reversed(made):
-            each.rmdir()
+            with contextlib.suppress(OSError):
+                each.rmdir()
         raise
-    return micro_directory.link(chosen.root, shown, project=project, server=session.settings.server)
 
 
 def _ask_server(session: Session, chosen: Decision, project: str) -> dict[str, object]:
