@@ -66,6 +66,7 @@ def new(
     """Create a new Micro from the code in PATH, or with a starter app where there is none."""
     if node + python + (runtime is not None) > 1:
         raise CliError("--node, --python and --runtime exclude each other.", "Give one.", exit_code=USAGE)
+    micro_directory.refuse_told()
     language = "node" if node else "python" if python else None
     former = _find_former(session, path)
     if former is not None:
