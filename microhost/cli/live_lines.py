@@ -6,13 +6,17 @@ with control characters written out. What is shown leaves the id away and sets w
 
 from __future__ import annotations
 
+import contextlib
 import re
-import time
+import socket
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import click
+import httpx2
 
 from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
@@ -25,21 +29,49 @@ RECENT = 200
 RETRY_S = 0.5
 
 
-def follow(api: Api, address: str, is_over: Callable[[], bool]) -> Iterator[str]:
-    """Give the lines to show of each execution that begins from now on, until `is_over`.
+class Follower:
+    """Follow one Micro from a thread of its own; `stop` ends it from another."""
 
-    Connects anew when the host restarts, and then repeats nothing.
-    """
-    shown = Shown(datetime.now(UTC))
-    while not is_over():
+    def __init__(self, api: Api, address: str) -> None:
+        """Follow the Micro at `address` below the API, over a connection that is used for nothing else."""
+        self._api = api
+        self._address = address
+        self._over = threading.Event()
+        self._connection: Any = None
+
+    def lines(self) -> Iterator[str]:
+        """Give the lines to show of each execution that begins from now on, until `stop`.
+
+        Connects anew when the host restarts, and then repeats nothing.
+        """
+        shown = Shown(datetime.now(UTC))
         query = {"follow": "1", "limit": str(RECENT)}
-        try:
-            with api.open("GET", f"{API}{address}/logs", query=query, silence_s=None) as response:
-                shown.begin()
-                for line in response.iter_lines():
-                    yield from shown.take(line)
-        except CliError:
-            time.sleep(RETRY_S)
+        while not self._over.is_set():
+            try:
+                with self._api.open(
+                    "GET", f"{API}{self._address}/logs", query=query, silence_s=None
+                ) as response:
+                    self._connection = response.extensions.get("network_stream")
+                    shown.begin()
+                    yield from self._read(response, shown)
+            except CliError:
+                self._over.wait(RETRY_S)
+
+    def stop(self) -> None:
+        """End the connection, which a host that stops would wait for."""
+        self._over.set()
+        if self._connection is not None:
+            with contextlib.suppress(OSError):  # it may have ended by itself
+                self._connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def _read(self, response: httpx2.Response, shown: Shown) -> Iterator[str]:
+        if self._over.is_set():
+            return
+        for line in response.iter_lines():
+            for each in shown.take(line):
+                if self._over.is_set():
+                    return
+                yield each
 
 
 class Shown:

@@ -87,6 +87,8 @@ class ThrowawayHost:
         except KeyboardInterrupt:
             self._process.terminate()
             self._process.wait(STOP_S)
+        finally:
+            self._log.close()
 
     def _start(self, command: Sequence[str], remove: Sequence[Path]) -> subprocess.Popen[bytes]:
         # -I: the directory that we are in is a Micro's, whose modules must not be taken for Python's own

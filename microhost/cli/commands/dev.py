@@ -7,8 +7,11 @@ import json
 import os
 import re
 import shlex
+import signal
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from microhost.cli.throwaway import ThrowawayHost
 ENV_FILE = ".env"
 PROJECT, NAME = "default", "micro"
 NAME_CHARACTERS = 64
+THREAD_S = 2.0
 NOT_IN_NAMES = re.compile(r"[/\\?#%]|[^\S ]")
 # The host sets these itself; those of a file are of another host.
 PRESET = frozenset({"DETA_PATH", "DETA_PROJECT_KEY", "DETA_RUNTIME"})
@@ -93,7 +97,7 @@ def dev(
     try:
         _run(wanted, marker, port=port, keep=keep)
     except KeyboardInterrupt:
-        output.say("\nStopped." if keep is None else f"\nStopped. The data are kept in '{keep}'.")
+        output.say("Stopped." if keep is None else f"Stopped. The data are kept in '{keep}'.")
     return INTERRUPTED
 
 
@@ -140,14 +144,12 @@ def _run(wanted: Wanted, marker: Path, *, port: int, keep: Path | None) -> None:
         _mark(
             marker, {"server": host.server, "token": host.token, "micro": f"{wanted.project}/{shown['id']}"}
         )
-        over = threading.Event()
         try:
-            _show_lines(host, micro, over)
-            _keep_live(host, api, micro, wanted, shown["endpoint"])
-        finally:
-            over.set()
-            if keep is None:
-                output.say("\nStopping the host...")
+            with _lines_shown(host, micro):
+                _keep_live(host, api, micro, wanted, shown["endpoint"])
+        except KeyboardInterrupt:
+            output.say("\nStopping the host...")
+            raise
 
 
 def _keep_live(host: ThrowawayHost, api: Api, micro: MicroDirectory, wanted: Wanted, endpoint: str) -> None:
@@ -196,16 +198,27 @@ class Variables:
         output.say(f"Environment variables of '{self._file.name}': {', '.join(kept) or 'none'}")
 
 
-def _show_lines(host: ThrowawayHost, micro: MicroDirectory, over: threading.Event) -> None:
-    """Print requests and what the code prints, from a thread of its own, until it is over."""
+@contextmanager
+def _lines_shown(host: ThrowawayHost, micro: MicroDirectory) -> Iterator[None]:
+    """Print requests and what the code prints, from a thread of its own, while the block runs."""
 
     def show() -> None:
-        with Api(host.server, host.token) as api:
-            for line in live_lines.follow(api, micro.address, over.is_set):
-                if not over.is_set():
-                    output.give(line)
+        try:
+            for line in follower.lines():
+                output.give(line)
+        except BrokenPipeError:  # whoever read us has gone, and with them the reason to run
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            signal.raise_signal(signal.SIGINT)
 
-    threading.Thread(target=show, daemon=True).start()
+    with Api(host.server, host.token) as api:
+        follower = live_lines.Follower(api, micro.address)
+        thread = threading.Thread(target=show, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            follower.stop()
+            thread.join(THREAD_S)
 
 
 def _get_micro(api: Api, wanted: Wanted) -> Mapping[str, Any]:
