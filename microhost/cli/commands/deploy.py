@@ -78,7 +78,7 @@ class Telling:
         """Hear a line of the installation."""
         self._headline()
         if text.strip():
-            output.say(text)
+            output.say(text.rstrip())
 
     def _headline(self) -> None:
         if not self._has_headline:
