@@ -367,3 +367,10 @@ class HealthShown(Given):
 
     status: Literal["ok"]
     sandbox: Literal["full", "weakened"]
+
+
+class VersionShown(Given):
+    """Show which microhost this is; `api` is the version that clients compare."""
+
+    version: str
+    api: int

@@ -20,11 +20,11 @@ from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.throttle import CLIENTS_REMEMBERED
 
 pytestmark = pytest.mark.anyio
-PUBLIC = {("GET", "/health"), ("GET", f"{API}/openapi.json")}
+PUBLIC = {("GET", "/health"), ("GET", f"{API}/openapi.json"), ("GET", f"{API}/version")}
 CLIENTS = itertools.count()
 
 
-def test_exactly_two_endpoints_are_public(host: Host) -> None:
+def test_exactly_these_endpoints_are_public(host: Host) -> None:
     public = {(e.method, e.path) for e in list_endpoints(host.services) if e.policy is Policy.PUBLIC}
     assert public == PUBLIC
 
