@@ -130,7 +130,7 @@ def refusal_of(error: Exception) -> Response:
     if isinstance(error, MicroError):
         return refuse([error.message], 502, cause=error.cause, log=error.log)
     if isinstance(error, OverloadedError):
-        status = 429 if "token" in error.message else 503
+        status = 429 if error.is_callers else 503
         return refuse([error.message], status, retry_after_s=error.retry_after_s)
     if isinstance(error, StorageFullError):
         log.error("disk_full")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 from microhost.limits import API_VERSION
 from tests.driving import Host, Micro
@@ -34,3 +37,70 @@ def test_anybody_may_ask_for_the_version(host: Host) -> None:
     answer = host.api("GET", "/version", headers={"Authorization": ""})
     assert answer.status_code == 200
     assert answer.json() == {"version": "0.1.0", "api": API_VERSION}
+
+
+STRANGER = {"Authorization": ""}
+
+
+def test_a_client_gets_a_token_once_when_its_owner_approves(host: Host) -> None:
+    begun = host.api("POST", "/login", {"name": "anna@laptop"}, headers=STRANGER)
+    assert begun.status_code == 201
+    login = begun.json()
+    assert re.fullmatch(r"[A-Z]{4}-[A-Z]{4}", login["code"])
+    assert login["url"] == f"http://localhost:{host.port}/login/cli?code={login['code']}"
+    assert (login["expires_in_s"], login["poll_s"]) == (600, 1)
+    at, secret = f"/login/{login['login']}", {"secret": login["secret"]}
+    pending = host.api("POST", at, secret, headers=STRANGER)
+    assert (pending.status_code, pending.json()) == (202, {"state": "pending"})
+
+    code = f"/login/codes/{login['code'].lower().replace('-', '')}"
+    assert host.api("GET", code, headers=STRANGER).status_code == 401
+    assert host.api("POST", code, {"approve": True}, headers=STRANGER).status_code == 401
+    shown = host.get(code)
+    assert (shown["name"], shown["address"], shown["state"]) == ("anna@laptop", "127.0.0.1", "pending")
+    assert host.post(code, {"approve": True})["state"] == "approved"
+
+    wrong = host.api("POST", at, {"secret": "guessed"}, headers=STRANGER)
+    unknown = host.api("POST", "/login/unknown", secret, headers=STRANGER)
+    assert wrong.status_code == 404
+    assert (unknown.status_code, unknown.content) == (404, wrong.content)
+
+    given = host.api("POST", at, secret, headers=STRANGER)
+    assert given.status_code == 200
+    token = given.json()
+    assert set(token) == {"id", "token"}
+    assert host.api("POST", at, secret, headers=STRANGER).status_code == 410
+    bearer = {"Authorization": f"Bearer {token['token']}"}
+    assert host.api("GET", "/projects", headers=bearer).status_code == 200
+    assert host.api("DELETE", f"/tokens/{token['id']}").status_code == 204
+    assert host.api("GET", "/projects", headers=bearer).status_code == 401
+
+
+def test_a_denied_login_gives_no_token(host: Host) -> None:
+    login = host.api("POST", "/login", {"name": "mallory"}, headers=STRANGER).json()
+    code = f"/login/codes/{login['code']}"
+    assert host.post(code, {"approve": False})["state"] == "denied"
+    assert host.api("POST", code, {"approve": True}).status_code == 409
+    answer = host.api("POST", f"/login/{login['login']}", {"secret": login["secret"]}, headers=STRANGER)
+    assert (answer.status_code, answer.json()) == (
+        403,
+        {"errors": ["The login was denied in the browser."]},
+    )
+
+
+def test_the_page_of_approval_runs_nothing_but_itself(host: Host, new_micro: NewMicro) -> None:
+    page = host.client.get("/login/cli?code=ABCD-EFGH", headers=STRANGER)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["cache-control"] == "no-store"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page.text, re.DOTALL)
+        assert f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'" in policy
+    assert not re.findall(r"(?:src|href)=|https?://| style=| on[a-z]+=", page.text)
+    assert re.search(r'<input id="token" type="password"', page.text)
+    assert "localStorage" not in page.text
+    assert new_micro().call("/login/cli").status_code != 200
