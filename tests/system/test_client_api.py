@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
 
+import pytest
+
 from microhost.limits import API_VERSION
-from tests.driving import Host, Micro
+from tests.driving import Host, Micro, zip_files
 
 NewMicro = Callable[..., Micro]
 
@@ -104,3 +107,68 @@ def test_the_page_of_approval_runs_nothing_but_itself(host: Host, new_micro: New
     assert re.search(r'<input id="token" type="password"', page.text)
     assert "localStorage" not in page.text
     assert new_micro().call("/login/cli").status_code != 200
+
+
+MAIN = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        return
+    print("seen", scope["path"])
+    status = 404 if "missing" in scope["path"] else 200
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"""
+
+
+def test_events_and_logs_are_filtered(host: Host, new_micro: NewMicro) -> None:
+    micro = new_micro()
+    micro.must_deploy(zip_files({"main.py": MAIN}))
+    for path in ("/a/1", "/a/missing", "/b/missing", "/b/2"):
+        micro.call(path)
+
+    def paths(query: str) -> list[str]:
+        events = host.get(f"{micro.at}/events?{query}")["events"]
+        lines = host.api(
+            "GET", f"{micro.at}/logs?{query}", headers={"Accept": "application/x-ndjson"}
+        ).text.splitlines()
+        assert [json.loads(line) for line in lines] == list(reversed(events))
+        return [each["path"] for each in events]
+
+    assert paths("status=404") == ["/b/missing", "/a/missing"]
+    assert paths("status=2xx") == ["/b/2", "/a/1"]
+    assert paths("path=/a/") == ["/a/missing", "/a/1"]
+    assert paths("path=/b&status=4xx&since=10m") == ["/b/missing"]
+    assert len(paths("since=2h")) == 4
+    assert paths("since=2100-01-01T00:00:00Z") == []
+    assert paths("since=2020-01-01T00:00:00%2B02:00&limit=1") == ["/b/2"]
+
+    query = "follow=1&status=404&path=/b"
+    with host.client.stream(
+        "GET", f"/api/v1{micro.at}/logs?{query}", headers={"Accept": "application/x-ndjson"}
+    ) as streamed:
+        assert streamed.headers["content-type"].startswith("application/x-ndjson")
+        lines = streamed.iter_lines()
+        assert json.loads(next(lines))["path"] == "/b/missing"
+        for path in ("/a/missing-too", "/b/3", "/b/missing-too"):
+            micro.call(path)
+        shown = json.loads(next(lines))
+        assert (shown["path"], shown["status"], shown["log"]) == (
+            "/b/missing-too",
+            404,
+            "seen /b/missing-too\n",
+        )
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["since=yesterday", "since=10", "since=2026-01-01", "since=2026-13-01T00:00:00Z", "status=40",
+     "status=x04", "status=600", "path=a"],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_read_is_refused(host: Host, new_micro: NewMicro, query: str) -> None:
+    micro = new_micro()
+    for kind in ("events", "logs"):
+        answer = host.api("GET", f"{micro.at}/{kind}?{query}")
+        assert answer.status_code == 400, query
+        (sentence,) = answer.json()["errors"]
+        assert sentence.startswith(f"{query.partition('=')[0]} is ")
