@@ -66,6 +66,9 @@ EVENTS = (
     CREATE INDEX executions_of_a_micro ON executions (micro_id, number);
     CREATE INDEX executions_by_time ON executions (started_at)
     """,
+    """
+    CREATE INDEX executions_of_a_micro_by_time ON executions (micro_id, started_at)
+    """,
 )
 
 # One file a project. Keys are the bytes of their UTF-8, so that order and ranges are bytewise; a body is the
