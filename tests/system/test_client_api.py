@@ -11,7 +11,7 @@ from hashlib import sha256
 import pytest
 
 from microhost.limits import API_VERSION
-from tests.driving import Host, Micro, zip_files
+from tests.driving import Host, Micro, wait_until, zip_files
 
 NewMicro = Callable[..., Micro]
 
@@ -158,6 +158,21 @@ def test_events_and_logs_are_filtered(host: Host, new_micro: NewMicro) -> None:
             404,
             "seen /b/missing-too\n",
         )
+
+
+def test_purged_dependencies_are_installed_anew(host: Host, new_micro: NewMicro) -> None:
+    micro, neighbour = new_micro(), new_micro()
+    bundle = zip_files({"main.py": MAIN, "requirements.txt": "idna\n"})
+    first = micro.must_deploy(bundle)["dependencies"]
+    assert host.api("DELETE", f"{micro.at}/dependencies").status_code == 204
+    assert micro.call("/").status_code == 200
+    assert micro.show()["live_deployment"] == host.get(f"{micro.at}/files")["deployment"]
+    host.kill_host_process()
+    wait_until(lambda: len(host.serving_pids()) == 1 and micro.call("/").status_code == 200, "serves again")
+    second = micro.must_deploy(bundle)["dependencies"]
+    assert second != first
+    assert micro.must_deploy(bundle)["dependencies"] == second
+    assert neighbour.must_deploy(bundle)["dependencies"] == first
 
 
 @pytest.mark.parametrize(
