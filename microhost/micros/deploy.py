@@ -287,8 +287,11 @@ class Deployer(Generic[S]):
     async def _unpack(self, micro: Micro, upload: Upload, code: Path) -> Bundle:
         base = None
         if upload.base is not None:
-            if self._meta.find_revision(micro.id, upload.base) is None:
-                raise ConflictError("The base deployment is no longer kept. Deploy the whole bundle.")
+            if upload.base != micro.live_revision:
+                raise ConflictError(
+                    f"The base '{upload.base[:80]}' is not the live deployment of the Micro '{micro.name}'."
+                    " Compare your files with those of the live one, or deploy the whole bundle."
+                )
             manifest = self._meta.get_manifest(upload.base)
             base = Base(self._bundles.code(upload.base), manifest, upload.delete)
         async with self._unpacking:
