@@ -94,6 +94,7 @@ class MicroShown(Given):
     id: str
     name: str
     project: str
+    project_name: str
     runtime: str
     path: str
     subdomain: str | None

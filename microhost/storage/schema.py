@@ -52,6 +52,11 @@ META = (
     """
     ALTER TABLE revisions ADD COLUMN report BLOB
     """,
+    """
+    CREATE TABLE purges (
+        micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE, salt TEXT NOT NULL
+    ) STRICT
+    """,
 )
 
 EVENTS = (

@@ -11,7 +11,7 @@ from hashlib import sha256
 import pytest
 
 from microhost.limits import API_VERSION
-from tests.driving import Host, Micro, zip_files
+from tests.driving import Host, Micro, parse_events, wait_until, zip_files
 
 NewMicro = Callable[..., Micro]
 
@@ -160,6 +160,21 @@ def test_events_and_logs_are_filtered(host: Host, new_micro: NewMicro) -> None:
         )
 
 
+def test_purged_dependencies_are_installed_anew(host: Host, new_micro: NewMicro) -> None:
+    micro, neighbour = new_micro(), new_micro()
+    bundle = zip_files({"main.py": MAIN, "requirements.txt": "idna\n"})
+    first = micro.must_deploy(bundle)["dependencies"]
+    assert host.api("DELETE", f"{micro.at}/dependencies").status_code == 204
+    assert micro.call("/").status_code == 200
+    assert micro.show()["live_deployment"] == host.get(f"{micro.at}/files")["deployment"]
+    host.kill_host_process()
+    wait_until(lambda: len(host.serving_pids()) == 1 and micro.call("/").status_code == 200, "serves again")
+    second = micro.must_deploy(bundle)["dependencies"]
+    assert second != first
+    assert micro.must_deploy(bundle)["dependencies"] == second
+    assert neighbour.must_deploy(bundle)["dependencies"] == first
+
+
 @pytest.mark.parametrize(
     "query",
     ["since=yesterday", "since=10", "since=2026-01-01", "since=2026-13-01T00:00:00Z", "status=40",
@@ -172,3 +187,49 @@ def test_a_filter_that_cannot_be_read_is_refused(host: Host, new_micro: NewMicro
         assert answer.status_code == 400, query
         (sentence,) = answer.json()["errors"]
         assert sentence.startswith(f"{query.partition('=')[0]} is ")
+
+
+def test_projects_and_micros_are_found_by_id_or_name(host: Host, new_micro: NewMicro) -> None:
+    assert host.get("/projects/default")["name"] == "default"
+    micro = new_micro()
+    shown = micro.show()
+    assert (shown["project"], shown["project_name"]) == (micro.project, "system-tests")
+    for project in (micro.project, "system-tests"):
+        for name in (micro.id, shown["name"]):
+            assert host.get(f"/projects/{project}/micros/{name}") == shown
+    again = host.api("POST", f"/projects/{micro.project}/micros", {"name": shown["name"]})
+    assert again.status_code == 409
+
+
+def test_what_is_not_there_is_named(host: Host, project: str) -> None:
+    answer = host.api("GET", f"/projects/{project}/micros/no-such-app")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"errors": ["There is no Micro 'no-such-app' in the project 'system-tests'."]},
+    )
+    answer = host.api("GET", "/projects/no-such-project/micros")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"errors": ["There is no project 'no-such-project'."]},
+    )
+
+
+def test_a_base_that_is_not_live_is_a_conflict_in_an_answer_and_in_a_stream(
+    host: Host, new_micro: NewMicro
+) -> None:
+    micro = new_micro()
+    first = micro.must_deploy(zip_files({"main.py": MAIN, "kept.txt": "kept"}))["id"]
+    change = zip_files({"new.txt": "new"})
+    streamed = {"Accept": "text/event-stream"}
+    events = parse_events(
+        micro.deploy(change, params={"base": first, "delete": "kept.txt"}, headers=streamed).text
+    )
+    assert {name for name, _ in events} <= {"phase", "log", "live"}
+    live = events[-1][1]
+    assert (events[-1][0], live["files"]) == ("live", 2)
+    stale = micro.deploy(change, params={"base": first})
+    assert stale.status_code == 409
+    assert "is not the live deployment" in stale.json()["errors"][0]
+    name, refused = parse_events(micro.deploy(change, params={"base": first}, headers=streamed).text)[-1]
+    assert (name, refused["status"], refused["errors"]) == ("refused", 409, stale.json()["errors"])
+    assert set(host.get(f"{micro.at}/files")["files"]) == {"main.py", "new.txt"}
