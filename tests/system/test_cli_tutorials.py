@@ -103,8 +103,6 @@ def shell(host: Host, tmp_path: Path) -> Iterator[Shell]:
     home.mkdir()
     work = tmp_path / "work"
     work.mkdir()
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     opened = Shell(Person(host, home), work)
     with opened.terminal:
         yield opened
