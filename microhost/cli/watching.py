@@ -211,9 +211,15 @@ class Keeper:
 
     def _bring(self, changed: Changed) -> dict[str, Any] | None:
         """Deploy what differs; None when nothing does."""
-        self.before(changed)
-        wanted = deploying.plan(self.api, self.micro, self.scanner)
-        return None if wanted.is_empty else carry_out(self.api, self.micro, self.scanner, wanted)
+        try:
+            self.before(changed)
+            wanted = deploying.plan(self.api, self.micro, self.scanner)
+            return None if wanted.is_empty else carry_out(self.api, self.micro, self.scanner, wanted)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a file of ours, or a full disk
+            place = f"'{error.filename}': " if error.filename else ""
+            raise CliError(f"{place}{error.strerror or error}.") from error
 
     def _take(self, error: CliError) -> None:
         """Tell a failure, once while it lasts, and plan what comes of it. Raises: CliError when nothing can."""
