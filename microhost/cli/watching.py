@@ -21,7 +21,7 @@ from typing import Any
 from microhost.cli import deploying, output
 from microhost.cli.api import Api
 from microhost.cli.commands.deploy import carry_out
-from microhost.cli.failures import NOT_FOUND, NOT_LOGGED_IN, UNREACHABLE, USAGE, CliError
+from microhost.cli.failures import NOT_FOUND, NOT_LOGGED_IN, UNREACHABLE, CliError
 from microhost.cli.ignoring import IGNORE_FILE, Rules
 from microhost.cli.local_files import Scanner
 from microhost.cli.micro_directory import MicroDirectory
@@ -32,7 +32,7 @@ TICK_MS = 200
 RETRY_S = 1.0
 RETRY_LONGEST_S = 15.0
 BUSY, CONFLICT = 429, 409
-HOPELESS = frozenset({NOT_LOGGED_IN, NOT_FOUND, USAGE})
+HOPELESS = frozenset({NOT_LOGGED_IN, NOT_FOUND})
 Changed = frozenset[Path]
 NOTHING: Changed = frozenset()
 

@@ -207,6 +207,31 @@ def test_killing_it_leaves_no_host(dev: Dev) -> None:
         wait_until(lambda: not list((dev.home / ".deta" / "dev").iterdir()), "its marker goes")
 
 
+def test_it_ends_when_nobody_reads_it_any_more(dev: Dev) -> None:
+    reader, writer = os.pipe()
+    with (dev.home / "talk").open("w") as talk:
+        process = subprocess.Popen(
+            [DETA, "dev"],
+            cwd=dev.root,
+            env=dev.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=talk,
+        )
+    os.close(writer)
+    try:
+        told = (dev.home / "talk").read_text
+        wait_until(lambda: "Ctrl-C ends it" in told(), "it runs", timeout_s=60)
+        os.close(reader)
+        found = re.search(r"runs at (http://\S+)", told())
+        assert found is not None and get(found[1]).startswith("v0")
+        assert process.wait(30) == 130
+        assert "Traceback" not in told()
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_chosen_port_and_one_that_is_taken(dev: Dev, tmp_path: Path) -> None:
     with running(dev) as (_, endpoint):
         port = endpoint.rpartition(":")[2]
@@ -226,6 +251,19 @@ def test_a_directory_without_code_and_none(dev: Dev) -> None:
     empty, missing = dev.deta("dev"), dev.deta("dev", "nowhere")
     assert (empty.code, "has no entry file" in empty.stderr) == (2, True)
     assert (missing.code, missing.stderr) == (2, "Error: There is no directory 'nowhere'.\n")
+
+
+def test_without_root_the_host_says_why_not(dev: Dev) -> None:
+    nobody = ["unshare", "--user", "--map-user=1000"]
+    if subprocess.run([*nobody, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no user namespaces")
+    done = subprocess.run(
+        [*nobody, DETA, "dev"], cwd=dev.root, env=dev.variables(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Error: The host did not start. microhost serve must be started as root" in done.stderr
+    assert done.stderr.endswith("hint: The sandbox needs root: sudo deta dev\n")
+    assert not list(dev.home.glob("deta-dev-*"))
 
 
 def test_it_imports_nothing_of_the_host() -> None:
