@@ -11,9 +11,8 @@ Theory of operation
 
 from __future__ import annotations
 
-import errno
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,35 +100,48 @@ def changes(belonging: Belonging, root: Path, also: Collection[Path] = ()) -> It
 
 
 def _watched(belonging: Belonging, root: Path, also: Collection[Path]) -> Iterator[Changed]:
-    from watchfiles import watch
-
-    places = {root, *(each.parent for each in also)}
-    outside = [each for each in places if each != root and not each.is_relative_to(root)]
+    outside = {each.parent for each in also if not each.is_relative_to(root)}
+    places = [root, *sorted(outside)]
     try:
-        for found in watch(
-            root,
-            *outside,
-            watch_filter=belonging,
-            debounce=SETTLE_LONGEST_MS,
-            step=SETTLE_MS,
-            rust_timeout=TICK_MS,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-        ):
-            yield frozenset(Path(path) for _, path in found)
+        try:
+            yield from _told(belonging, places)
+        except (
+            PermissionError
+        ):  # a folder is closed to us: what stays at home may be, the scan tells of the rest
+            yield from _told(belonging, places, pass_over_errors=True)
     except FileNotFoundError:
         return  # the directory went while it was being looked at: the caller sees that
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise _no_watch(error, root) from error
 
 
-def _no_watch(error: OSError, root: Path) -> CliError:
-    if error.errno == errno.ENOSPC or "watch limit" in str(error):
-        return CliError(
-            "The system lets nobody watch more files.",
-            "Raise it (sysctl fs.inotify.max_user_watches=1000000), or set WATCHFILES_FORCE_POLLING=1.",
-        )
-    return CliError(f"'{root}' cannot be watched: {error.strerror or error}.")
+def _told(
+    belonging: Belonging, places: Sequence[Path], *, pass_over_errors: bool = False
+) -> Iterator[Changed]:
+    from watchfiles import watch
+
+    for found in watch(
+        *places,
+        watch_filter=belonging,
+        debounce=SETTLE_LONGEST_MS,
+        step=SETTLE_MS,
+        rust_timeout=TICK_MS,
+        yield_on_timeout=True,
+        # passes over every failure to watch a folder, not only over closed ones: no file of it would be noticed
+        ignore_permission_denied=pass_over_errors,
+    ):
+        yield frozenset(Path(path) for _, path in found)
+
+
+def _no_watch(error: Exception, root: Path) -> CliError:
+    said = str(error)
+    for sign, name in (("watch limit", "max_user_watches"), ("Too many open files", "max_user_instances")):
+        if sign in said:
+            return CliError(
+                f"'{root}' cannot be watched: the system's limit is reached.",
+                f"Raise it (sysctl fs.inotify.{name}=...), or set WATCHFILES_FORCE_POLLING=1.",
+            )
+    return CliError(f"'{root}' cannot be watched: {said}.")
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

@@ -165,7 +165,7 @@ def _keep_live(host: ThrowawayHost, api: Api, micro: MicroDirectory, wanted: Wan
         variables.put()
         keeper.first_turn()
         output.say(f"'{wanted.name}' runs at {endpoint}")
-        output.hint('Run, cron and the like, in another terminal: eval "$(deta dev --shell-variables)"')
+        output.hint(f'Run, cron and the like, in another terminal: eval "$({_again(wanted.root)})"')
         output.say("Watching for saves (Ctrl-C ends it)")
 
 
@@ -236,6 +236,11 @@ def _get_micro(api: Api, wanted: Wanted) -> Mapping[str, Any]:
     for each in made.get("warnings", ()):
         output.warn(each)
     return dict(api.call("PATCH", f"{at}/{made['id']}", body={"http_auth": False}))
+
+
+def _again(root: Path) -> str:
+    place = "" if root == Path() else f" {shlex.quote(str(root))}"
+    return f"deta dev{place} --shell-variables"
 
 
 def _name(text: str) -> str:

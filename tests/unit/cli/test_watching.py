@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,43 @@ def test_a_server_that_is_away_from_the_start_ends_it(keeper: Keeper) -> None:
     with pytest.raises(CliError):
         keeper.first_turn()
     keeper.first_turn()  # code that is refused does not
+
+
+LIMITED = """
+import sys
+from pathlib import Path
+from microhost.cli.failures import CliError
+from microhost.cli.local_files import Scanner
+from microhost.cli.watching import Belonging, changes
+root = Path(sys.argv[1])
+told = changes(Belonging(Scanner(root, "python")), root)
+try:
+    next(told)
+    (root / "main.py").write_text("x")
+    print(next(each for each in told if each) == {root / "main.py"})
+except CliError as error:
+    print(error.message.rpartition(": ")[2], error.hint)
+"""
+
+
+def watch_limited(root: Path, preparation: str, *, user: str) -> str:
+    """Watch one change in a user namespace of its own after a line of shell."""
+    command = f'{preparation} && exec "$0" -c "$1" "$2"'
+    words = ["unshare", "--user", user, "sh", "-c", command, sys.executable, LIMITED, str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    if done.returncode and not done.stdout:
+        pytest.skip(f"this machine gives no user namespaces: {done.stderr.strip()[-200:]}")
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["watches", "instances"])
+def test_a_limit_of_the_system_is_told_and_never_makes_deaf(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "pkg").mkdir()
+    limit = f"echo 0 > /proc/sys/user/max_inotify_{kind}"
+    told = watch_limited(tmp_path, limit, user="--map-root-user")
+    assert told.startswith(f"the system's limit is reached. Raise it (sysctl fs.inotify.max_user_{kind}=")
+
+
+def test_a_folder_that_is_closed_to_us_does_not_end_the_watch(tmp_path: Path) -> None:
+    (tmp_path / ".closed").mkdir(mode=0o000)
+    assert watch_limited(tmp_path, "true", user="--map-user=1000") == "True"
