@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -181,6 +181,8 @@ def import_(directory: Path, data: Path | None, *, dry_run: bool, as_json: bool,
 
     chosen = _load(None, data=data)
     try:
+        if not given["project"]:
+            raise ClientError("--project is empty. Give the project's name or id.")
         address = parse_url(given["url"] or chosen.public_url)
     except ClientError as error:
         _fail(error.message)
@@ -194,24 +196,24 @@ def import_(directory: Path, data: Path | None, *, dry_run: bool, as_json: bool,
     _tell_import(plan.summary() | {"dry_run": dry_run}, as_json=as_json)
 
 
-def _tell_import(summary: dict[str, object], *, as_json: bool) -> None:
+def _tell_import(summary: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
         return
-    bases, drives = summary["bases"], summary["drives"]
-    assert isinstance(bases, dict)
-    assert isinstance(drives, dict)
+    bases, drives = (_count(len(summary[name]), name[:-1].title()) for name in ("bases", "drives"))
+    items, files = (_count(summary[name], name[:-1]) for name in ("items", "files"))
     done = "Nothing was stored; there are" if summary["dry_run"] else "Imported"
-    click.echo(
-        f"{done} {summary['items']:,} items of {len(bases):,} Bases and {summary['files']:,} files"
-        f" ({summary['bytes']:,} bytes) of {len(drives):,} Drives."
-    )
+    click.echo(f"{done} {items} of {bases} and {files} ({_count(summary['bytes'], 'byte')}) of {drives}.")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 @contextlib.contextmanager
 def _progress(label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Show how far something is, where somebody looks on."""
-    if not sys.stderr.isatty():
+    if not total_bytes or not sys.stderr.isatty():
         yield lambda count: None
         return
     with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:

@@ -146,9 +146,12 @@ def _walk(top: Path, shown: str) -> Iterator[Path]:
         below = shown if directory == top else f"{shown}/{name}"
         if len(os.fsencode(name)) > DRIVE_FILE_NAME_BYTES:
             raise ClientError(f"'{below}': A file's name has at most {DRIVE_FILE_NAME_BYTES} bytes.")
-        found = _list(directory, below)
-        inner = [each for each in found if each.is_dir() and not each.is_symlink()]
-        yield from (each for each in found if each not in set(inner))
+        inner = []
+        for path in _list(directory, below):
+            if path.is_dir() and not path.is_symlink():
+                inner.append(path)
+            else:
+                yield path
         waiting += reversed(inner)
 
 

@@ -84,13 +84,13 @@ class Remote:
         try:
             answer, raw = self._exchange(method, target, body)
         except ssl.SSLCertVerificationError as error:
-            self.close()
             raise UnreachableError(
                 f"The certificate of {self.address.shown} is not trusted here. 'microhost ca' prints its authority's;"
                 " write that to a file and name it in SSL_CERT_FILE."
             ) from error
+        except ssl.SSLError as error:
+            raise UnreachableError(f"{self.address.shown} does not speak HTTPS: {error.reason}.") from error
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UnreachableError(f"{self.address.shown} does not answer: {why}.") from error
         return self._read(answer, raw, wanted)
@@ -102,13 +102,16 @@ class Remote:
         self._connection = None
 
     def _exchange(self, method: str, target: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = self._connection = self._connection or self._connect()
-        with contextlib.suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # it may have answered before it read all
-            connection.request(method, target, body or None, self._headers)
-        answer = connection.getresponse()
-        raw = answer.read()
+        try:
+            connection = self._connection = self._connection or self._connect()
+            # it may have answered before it read all
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body or None, self._headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+        except BaseException:  # Ctrl-C too: what is half asked must not be taken for what is asked next
+            self.close()
+            raise
         if answer.will_close:
             self.close()
         return answer, raw

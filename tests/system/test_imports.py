@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.driving import Host
+from tests.driving import Host, wait_until
 
 COMMAND = str(Path(sys.executable).parent / "microhost")
 NAMES = itertools.count(1)
@@ -38,6 +39,26 @@ class Target:
         named = itertools.chain.from_iterable((f"--{name}", value) for name, value in given.items())
         command = [COMMAND, "import", str(directory), *named, *options]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+
+    def start(self, directory: Path) -> subprocess.Popen[str]:
+        """Begin to import."""
+        url = f"http://localhost:{self.host.port}"
+        command = [
+            COMMAND,
+            "import",
+            str(directory),
+            "--project",
+            self.name,
+            "--url",
+            url,
+            "--token",
+            self.host.token,
+        ]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def used_bytes(self) -> int:
+        """Tell what the Drives take, unfinished uploads included."""
+        return int(self.host.get(f"/projects/{self.id}/drives")["used_bytes"])
 
     def items(self, base: str) -> list[dict[str, Any]]:
         """Give all items of a Base."""
@@ -131,7 +152,7 @@ def test_an_export_is_imported_whole_and_a_second_time_changes_nothing(
     holds(target, directory)
     again = target.run(directory, project=target.id)
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout == f"Imported 64 items of 4 Bases and 5 files ({size:,} bytes) of 1 Drives.\n"
+    assert again.stdout == f"Imported 64 items of 4 Bases and 5 files ({size:,} bytes) of 1 Drive.\n"
     holds(target, directory)
 
 
@@ -251,6 +272,7 @@ def test_a_wrong_project_token_or_address_is_said(target: Target, tmp_path: Path
         ({"project": "nobody"}, f"There is no project 'nobody' at {url}."),
         ({"token": "a0b1c2d3_wrong"}, f"{url} does not take this token."),
         ({"url": "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer: Connection refused."),
+        ({"url": url.replace("http", "https")}, "does not speak HTTPS: WRONG_VERSION_NUMBER."),
     ):
         done = target.run(directory, **wrong)
         assert sentence in done.stderr
@@ -271,6 +293,7 @@ def test_a_wrong_use_is_2(target: Target, tmp_path: Path) -> None:
             2,
             f"'{url}' is not the URL of a host. Write it as http://localhost:8000.\n",
         )
+    assert target.run(tmp_path, project="").returncode == 2
     assert subprocess.run([COMMAND, "import", str(tmp_path)], capture_output=True, timeout=30).returncode == 2
 
 
@@ -285,3 +308,64 @@ def test_the_owners_token_is_found_in_the_data_directory(target: Target, tmp_pat
         assert done.returncode == status, done.stderr
     assert "There is no token" in done.stderr
     assert len(target.items("people")) == 60
+
+
+def write_large(directory: Path) -> Path:
+    """Write an export that is not imported in a moment: many items, and a file of some parts."""
+    (directory / "bases").mkdir(parents=True)
+    (directory / "drives" / "d").mkdir(parents=True)
+    lines = (f'{{"key": "{number:06}", "text": "{"x" * 2000}"}}\n' for number in range(10_000))
+    (directory / "bases" / "many.ndjson").write_text("".join(lines))
+    with (directory / "drives" / "d" / "big").open("wb") as file:
+        file.truncate(400 * MIB)
+    return directory
+
+
+def count_items(target: Target) -> int:
+    """Count by pages."""
+    count, last = 0, None
+    while True:
+        answer = target.host.client.post(f"/base/v1/{target.id}/many/query", json={"last": last}).json()
+        count += answer["paging"]["size"]
+        last = answer["paging"].get("last")
+        if last is None:
+            return count
+
+
+@pytest.mark.parametrize("where", ["items", "files"])
+def test_an_import_that_was_killed_is_run_again(target: Target, tmp_path: Path, where: str) -> None:
+    directory = write_large(tmp_path / "export")
+    running = target.start(directory)
+    begun = {"items": lambda: target.items("many"), "files": target.used_bytes}[where]
+    wait_until(begun, "the import has begun")
+    assert running.poll() is None, "it was faster than the test"
+    running.kill()
+    running.communicate(timeout=30)
+    assert target.names("d") == []
+    done = target.run(directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert count_items(target) == 10_000
+    assert target.names("d") == ["big"]
+
+
+def test_an_import_that_is_interrupted_gives_its_upload_up(target: Target, tmp_path: Path) -> None:
+    running = target.start(write_large(tmp_path / "export"))
+    wait_until(target.used_bytes, "the upload has begun")
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=30)
+    assert (running.returncode, told.strip()) == (1, "Aborted!")
+    assert wait_until(lambda: target.used_bytes() == 0, "the upload is gone")
+
+
+def test_an_import_goes_on_when_the_host_comes_back(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data")
+    target = Target(host)
+    running = target.start(write_large(tmp_path / "export"))
+    wait_until(lambda: target.items("many"), "the import has begun")
+    assert running.poll() is None, "it was faster than the test"
+    host.kill_host_process()
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (0, "")
+    assert count_items(target) == 10_000
+    assert target.names("d") == ["big"]
+    assert host.stop() == 0, host.tail()
