@@ -135,7 +135,7 @@ class Importer:
     def _upload(self, path: str, source: DriveSource, stream: BinaryIO, tell: Tell) -> None:
         ask, name = self._remote.ask, source.name
         begun = repeat(lambda: ask("POST", f"{path}/uploads", wanted=202, name=name))
-        upload = f"{path}/uploads/{begun['upload_id']}"
+        upload = f"{path}/uploads/{self._remote.get_field(begun, 'upload_id', str)}"
         try:
             for part, content in enumerate(_parts(stream), 1):
                 _send_part(self._remote, f"{upload}/parts", content, name=name, part=part)
@@ -172,7 +172,7 @@ def _find_project(remote: Remote, project: str) -> str:
     """Give the project's id. Raises: ClientError, HostError."""
     shown = remote.address.shown
     try:
-        found = remote.ask("GET", f"/api/v1/projects/{quote(project, safe='')}", wanted=200).get("id")
+        found = remote.ask("GET", f"/api/v1/projects/{quote(project, safe='')}", wanted=200)
     except RefusedError as error:
         if error.is_ours and error.status == 401:
             raise ClientError(
@@ -181,13 +181,12 @@ def _find_project(remote: Remote, project: str) -> str:
         if error.is_ours and error.status == 404:
             raise ClientError(f"There is no project '{project}' at {shown}. Make it first.") from error
         raise
-    if not isinstance(found, str):
-        raise HostError(f"What answers at {shown} is no microhost.")
-    return found
+    return remote.get_field(found, "id", str)
 
 
 def _check_quota(remote: Remote, project_id: str, export: Export) -> None:
-    quota_bytes = int(remote.ask("GET", f"/api/v1/projects/{project_id}/drives", wanted=200)["quota_bytes"])
+    held = remote.ask("GET", f"/api/v1/projects/{project_id}/drives", wanted=200)
+    quota_bytes = remote.get_field(held, "quota_bytes", int)
     if export.drive_bytes > quota_bytes:
         raise ClientError(
             f"The files of the Drives have {export.drive_bytes:,} bytes; a project may hold {quota_bytes:,} at most."

@@ -95,6 +95,13 @@ class Remote:
             raise UnreachableError(f"{self.address.shown} does not answer: {why}.") from error
         return self._read(answer, raw, wanted)
 
+    def get_field(self, answer: dict[str, Any], name: str, kind: type[T]) -> T:
+        """Give a field of an answer. Raises: UnreachableError when there is none of this kind."""
+        value = answer.get(name)
+        if not isinstance(value, kind):
+            raise UnreachableError(f"What answers at {self.address.shown} is no microhost.")
+        return value
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._connection is not None:
