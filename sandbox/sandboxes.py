@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sandbox import doors, forksafety, launch, memory, policy, seccomp, wire
-from sandbox.cgroups import Group, Tree
+from sandbox.cgroups import Freezer, Group, Tree
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter
 from sandbox.memory import Doorbell
@@ -38,6 +38,8 @@ from sandbox.slots import Mounter, MountError
 BOOT_S = 20.0
 FORK_S = 5.0
 SPARE_S = 45.0
+ENDING_S = 0.05
+LOOK_AGAIN_S = 0.005
 CONTROL_BYTES = 4096
 INIT_MEMORY_BYTES = 256 * 1024 * 1024
 INIT_TASKS = 16
@@ -310,14 +312,16 @@ class Sandbox:
     async def _judge(self, interval_timer: bool) -> None:
         """Freeze the imported template and decide whether it may be forked."""
         freezer = self._waiting_room.open_freezer()
+        deadline = time.monotonic() + ENDING_S
         try:
-            os.write(freezer.descriptor, freezer.freeze)
-            await self._until_frozen(self._waiting_room)
-            reason = "the import started an interval timer" if interval_timer else ""
-            if self.mode == "fork":
-                reason = reason or forksafety.find_reason(self._template)
-            if not reason and self._waiting_room.processes() != [self._template]:
-                reason = "the import started another process"
+            reason = await self._look(freezer)
+            while reason and not interval_timer and time.monotonic() < deadline:
+                # a thread that the import has joined still is in the kernel for a moment, longer on a busy machine
+                os.write(freezer.descriptor, freezer.thaw)
+                await asyncio.sleep(LOOK_AGAIN_S)
+                reason = await self._look(freezer)
+            if interval_timer:
+                reason = "the import started an interval timer"
             self._overlay = await self._means.mounter.seal(self._namespace)
             os.write(freezer.descriptor, freezer.thaw)
         finally:
@@ -330,6 +334,15 @@ class Sandbox:
         self.state = "ready"
         self._announce("ready", "")
         self._spawn(self._forge())
+
+    async def _look(self, freezer: Freezer) -> str:
+        """Freeze the template and say what it holds that no fork can share."""
+        os.write(freezer.descriptor, freezer.freeze)
+        await self._until_frozen(self._waiting_room)
+        reason = forksafety.find_reason(self._template) if self.mode == "fork" else ""
+        if not reason and self._waiting_room.processes() != [self._template]:
+            reason = "the import started another process"
+        return reason
 
     async def _until_frozen(self, group: Group) -> None:
         async with asyncio.timeout(FORK_S):
