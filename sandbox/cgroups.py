@@ -335,6 +335,16 @@ class Group:
             return 0
         return 0
 
+    def task_refusals(self) -> int:
+        """Give how often a process or thread was refused because the group has as many tasks as it may have."""
+        try:
+            for line in _read(self._file("pids", "pids.events")).splitlines():
+                if line.startswith("max "):
+                    return int(line.split()[1])
+        except (OSError, ValueError):
+            return 0
+        return 0
+
     def file_cache_bytes(self) -> int:
         """Give the memory that only caches files of disks: it can be had back at any time."""
         cached = shared = 0

@@ -49,6 +49,7 @@ SPARE_RETRY_S = 2.0
 SPARE_RETRY_LONGEST_S = 60.0
 EVIDENCE_KEPT = 4096
 
+Cause = Literal["", "timeout", "out_of_memory", "tasks"]
 State = Literal["booting", "booted", "importing", "ready", "unsafe", "ending", "gone"]
 
 
@@ -129,6 +130,7 @@ class Sandbox:
         self._template_tmp = -1
         self.doors: list[int] = []
         self._reply: asyncio.Future[bytes] | None = None
+        self._import_bell: Doorbell | None = None
         self._overlay = False
         self._free_slots = list(range(policy.SLOTS - 1, -1, -1))
         self._prepared: list[Slot] = []
@@ -279,7 +281,7 @@ class Sandbox:
         self._spawn(self._import(answer))
 
     async def _import(self, answer: asyncio.Future[bytes]) -> None:
-        bell = Doorbell(
+        self._import_bell = bell = Doorbell(
             self._waiting_room,
             limit_bytes=self.order.memory_bytes,
             tmp=self._template_tmp,
@@ -290,7 +292,7 @@ class Sandbox:
             async with asyncio.timeout(self._means.import_s):
                 word = await answer
             if word == b"F":
-                self._announce("failed", "the import failed; the report says why")
+                self._announce("failed", *self._explain_import("the import failed; the report says why"))
                 await self.end("")
                 return
             if word not in (b"R0", b"R1"):
@@ -301,13 +303,19 @@ class Sandbox:
             self._announce("failed", reason, "timeout")
             await self.end("")
         except (GuestError, MountError, OSError) as error:
-            if bell.exceeded or bell.kernel_killed():
-                limit = self.order.memory_bytes // (1024 * 1024)
-                await self.end(f"the import needed more than {limit} MB of memory", "out_of_memory")
-            else:
-                await self.end(str(error))
+            await self.end(str(error))
         finally:
             bell.close()
+
+    def _explain_import(self, reason: str) -> tuple[str, Cause]:
+        """Give why an import came to its end and the cause: what the kernel counted, else `reason`."""
+        bell = self._import_bell
+        if bell is not None and (bell.exceeded or bell.kernel_killed()):
+            limit = self.order.memory_bytes // (1024 * 1024)
+            return f"the import needed more than {limit} MB of memory", "out_of_memory"
+        if self._waiting_room.task_refusals():
+            return f"the import wanted more than {self.order.tasks} tasks", "tasks"
+        return reason, ""
 
     async def _judge(self, interval_timer: bool) -> None:
         """Freeze the imported template and decide whether it may be forked."""
@@ -609,24 +617,27 @@ class Sandbox:
             }
             self._means.emit(event, executor.holder)
 
-    def _announce(self, state: str, reason: str, cause: str = "") -> None:
+    def _announce(self, state: str, reason: str, cause: Cause = "") -> None:
         event = {"event": "template", "sandbox": self.id, "state": state, "reason": reason, "cause": cause}
         self._means.emit(event, None)
 
     def _on_death(self) -> None:
         self._end_soon("its first process ended")
 
-    def _end_soon(self, reason: str, cause: str = "") -> None:
+    def _end_soon(self, reason: str, cause: Cause = "") -> None:
         self._spawn(self.end(reason, cause))
 
-    async def end(self, reason: str, cause: str = "") -> None:
+    async def end(self, reason: str, cause: Cause = "") -> None:
         """Kill everything, settle every executor, remove everything. A `reason` is told as the event `died`."""
         if self._end_task is None:
             self._end_task = asyncio.get_running_loop().create_task(self._end(reason, cause))
         await asyncio.shield(self._end_task)
 
-    async def _end(self, reason: str, cause: str) -> None:
+    async def _end(self, reason: str, cause: Cause) -> None:
         attached = self.state in ("importing", "ready", "unsafe")
+        if self.state == "importing" and reason and not cause:
+            # whoever noticed first does not know why: the first process ends with its last child
+            reason, cause = self._explain_import(reason)
         self.state = "ending"
         self._stop_listening()
         if reason:
