@@ -122,6 +122,11 @@ class HttpExecution(Work):
         """Tell whether an executor should be taken now: a slow sender of a short body shall not hold one."""
         return self.complete or self.head.length is None or self.body_bytes >= REQUEST_BUFFER_BYTES
 
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether something of the answer was written."""
+        return self._head_sent or self.answered
+
     def start(self) -> None:
         """Ask for an executor."""
         self._pools.dispatch(self)
