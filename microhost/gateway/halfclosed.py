@@ -15,7 +15,9 @@ import contextlib
 import os
 import socket
 
-PROBE_CHECKS = 4  # two seconds
+# after the end of what a visitor sends, before the wheel looks every half second: an answer that is quick is given without a probe
+LOOKS_S = (0.05, 0.1)
+LOOKS_A_PROBE = 4
 _TCP_CLOSE = 7
 
 

@@ -28,7 +28,7 @@ from microhost.gateway import pages
 from microhost.gateway.access import Route, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
-from microhost.gateway.halfclosed import PROBE_CHECKS, was_reset
+from microhost.gateway.halfclosed import LOOKS_A_PROBE, LOOKS_S, was_reset
 from microhost.gateway.hosts import Names
 from microhost.gateway.relay import HttpExecution, meta_of, too_large
 from microhost.gateway.upstream import Upstreams
@@ -206,7 +206,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._tunnel: WebSocketExecution | None = None
         self._paused = 0
         self._has_ended = False
-        self._checks_since_end = 0
+        self._looks = 0
         self._is_full = False
         self._seen: tuple[int, int] = (-1, 0)
         self._seen_at = 0.0
@@ -254,7 +254,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._has_ended = True
         waits = self._active or (self._waiting[0] if self._waiting else None)
         is_owed = waits is not None and waits is not self._parsed and self._tunnel is None
-        return is_owed and self.transport.can_write_eof()
+        if not is_owed or not self.transport.can_write_eof():
+            return False
+        for delay_s in LOOKS_S:
+            self.loop.call_later(delay_s, self._look_for_visitor)
+        return True
 
     def pause_writing(self) -> None:
         """Slow down whoever is sending to this visitor."""
@@ -619,14 +623,16 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _look_for_visitor(self) -> None:
         """Find out whether somebody who stopped sending still waits for the answer."""
+        if self.transport.is_closing():
+            return
         if was_reset(self.transport):
             self.transport.abort()
             return
         active = self._active
         if isinstance(active, HttpExecution | ConsoleRequest) and not active.has_begun:
-            if active.head.version == "1.1" and self._checks_since_end % PROBE_CHECKS == 0:
+            if active.head.version == "1.1" and self._looks % LOOKS_A_PROBE == 0:
                 self.transport.write(pages.CONTINUE)
-            self._checks_since_end += 1
+            self._looks += 1
 
     def _state(self) -> tuple[tuple[int, int], float]:
         patience = self.gateway.patience
