@@ -404,6 +404,13 @@ def remove_places(places: Iterable[str], *, kill: bool = True) -> bool:
     return gone
 
 
+def has_processes(places: Iterable[str]) -> bool:
+    """Tell whether a process is in one of the groups or below."""
+    return any(
+        _read_pids(f"{directory}/cgroup.procs") for place in places for directory, _, _ in os.walk(place)
+    )
+
+
 def _kill_place(place: str) -> None:
     with contextlib.suppress(OSError):
         _write(f"{place}/cgroup.kill", "1")
