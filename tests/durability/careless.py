@@ -1,19 +1,25 @@
-"""Serve as `microhost` does, with a host that acknowledges before it keeps: for tests that must see the loss.
+"""Serve as `microhost` does, with a host that acknowledges before it keeps, or whose disk fails.
 
-    python careless.py items|files serve ...        the warden, whose hosts are
-    python careless.py items|files microhost.serve  the careless host
+    python careless.py items|files|disk serve ...        the warden, whose hosts are
+    python careless.py items|files|disk microhost.serve  the host of that manner
 
 Nothing in the product can be told to do this; it is patched here.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import random
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 COMMITS_LATER_S = 0.05  # a commit on a fast disk is over so soon that few kills would fall into it
+FAILS = 0.05
 
 
 def acknowledge_items_early() -> None:
@@ -47,11 +53,33 @@ def acknowledge_files_early() -> None:
     ProjectDrives.put = lambda *given: later.submit(put, *given)  # type: ignore[assignment,method-assign]
 
 
+def fail_syncs() -> None:
+    """Let one wait for the disk in twenty fail, of databases and of files, while `<data>/failing` is there."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "base"))
+    from faulty import FaultyDisk
+
+    chance, marker = random.Random(), Path(os.environ["MICROHOST_DATA"]) / "failing"
+
+    class FailingDisk(FaultyDisk):
+        fail_sync = property(lambda _: ("-wal",) if fails() else (), lambda *_: None)  # type: ignore[assignment]
+
+    def fails() -> bool:
+        return chance.random() < FAILS and marker.exists()
+
+    def fsync(descriptor: int, real: Callable[[int], None] = os.fsync) -> None:
+        if fails():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    os.fsync = fsync
+    sys.modules["failing_disk"] = FailingDisk()  # type: ignore[assignment]  # must live as long as the process
+
+
 def main() -> None:
     """Be the warden or its host."""
     manner, role = sys.argv[1:3]
     if role == "microhost.serve":
-        {"items": acknowledge_items_early, "files": acknowledge_files_early}[manner]()
+        {"items": acknowledge_items_early, "files": acknowledge_files_early, "disk": fail_syncs}[manner]()
         from microhost.serve import main as serve
 
         serve()

@@ -92,6 +92,10 @@ class Loop:
         self.wait_for_acknowledgements(20)
         self.writers.send_signal(signal.SIGTERM)
         assert self.writers.wait(90) == 0, self.host.tail()
+        return self.compare()
+
+    def compare(self) -> list[str]:
+        """Compare all that the host has with the record."""
         lost, accounts = replay(self.record)
         project = Project(self.host.port, self.project, self.key)
         for number, account in accounts.items():
@@ -173,5 +177,22 @@ def test_kills_show_the_loss_of_a_host_that_acknowledges_too_early(tmp_path: Pat
         kinds = {json.loads(line)[2].partition("/")[0] for line in lost if line.startswith("[")}
         assert kinds, "a host that acknowledges too early lost nothing: the loop is blind"
         assert ("file" in kinds) == (what == "files"), lost
+    finally:
+        loop.stop()
+
+
+def test_a_disk_that_fails_now_and_then_makes_no_false_success(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, careless="disk")
+    failing = loop.host.data / "failing"
+    try:
+        loop.wait_for_acknowledgements(30)
+        failing.touch()
+        loop.wait_for_acknowledgements(300)
+        assert loop.host.log.read_text().count('"incident"') > 5, "the disk does not fail"
+        failing.unlink()
+        assert loop.finish() == []
+        assert loop.host.stop() == 0, loop.host.tail()
+        loop.host.restart()
+        assert loop.compare() == []
     finally:
         loop.stop()
