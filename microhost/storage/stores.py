@@ -44,7 +44,8 @@ def open_stores(data: Path, *, drive_quota_mb: int = DRIVE_QUOTA_MB) -> Stores:
     meta = MetaStore(data / "meta.db")
 
     def is_known(project_id: str) -> bool:
-        return meta.find_project(project_id) is not None
+        found = meta.find_project(project_id)
+        return found is not None and found.id == project_id
 
     return Stores(
         meta=meta,
