@@ -317,6 +317,7 @@ class Bases:
         if not self._is_known(project_id):
             file.close()
             self._unlink(project_id)
+            self._present.discard(project_id)
             raise _no_project()
         return file
 

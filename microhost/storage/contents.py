@@ -34,6 +34,8 @@ from microhost.storage.files import PRIVATE_DIRECTORY_MODE, free_bytes, make_dir
 NEW = ".new"
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 FILE_MODE = 0o600
+HOLD_WAIT_S = 60.0
+HOLD_RETRY_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +251,21 @@ class ContentReader:
 
 @contextlib.contextmanager
 def hold_removals(root: Path) -> Iterator[None]:
-    """Let no host remove a content of the project below `root` inside the block; waits for removals that go on."""
-    with _lock_directory(root, fcntl.LOCK_EX):
-        yield
+    """Let no host remove a content of the project below `root` inside the block; waits for removals that go on.
+
+    Raises: HostError when these do not end.
+    """
+    deadline = time.monotonic() + HOLD_WAIT_S
+    while True:
+        with _lock_directory(root, fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+            if locked or not root.exists():
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise HostError(
+                f"the contents of project '{root.name}' are being removed for {HOLD_WAIT_S:.0f} s"
+            )
+        time.sleep(HOLD_RETRY_S)
 
 
 @contextlib.contextmanager
