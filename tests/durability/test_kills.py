@@ -156,7 +156,7 @@ def kill_and_check(loop: Loop, rounds: int) -> None:
 
 
 def test_kills_lose_nothing_that_was_acknowledged_over_http(loop: Loop) -> None:
-    kill_and_check(loop, 7)
+    kill_and_check(loop, 6)
 
 
 @pytest.mark.long
