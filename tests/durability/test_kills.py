@@ -1,7 +1,7 @@
 """What a real host acknowledged over HTTP outlives kill -9 of its processes, whole (DATA-01, DATA-05).
 
 The writers, and the record of what was acknowledged, are in another process than those that are killed. Seeds are
-printed: the kills fall at random moments, and MICROHOST_KILL_SEED brings a run's choices back, though not its moments.
+printed: the kills fall at random moments, and KILL_SEED brings a run's choices back, though not its moments.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Loop:
 
     def __init__(self, tmp_path: Path, *, careless: str = "") -> None:
         """Start both. `careless` names what the host acknowledges too early."""
-        self.seed = os.environ.get("MICROHOST_KILL_SEED") or str(random.randrange(10**9))
-        print(f"MICROHOST_KILL_SEED={self.seed}")
+        self.seed = os.environ.get("KILL_SEED") or str(random.randrange(10**9))
+        print(f"KILL_SEED={self.seed}")
         self._chance = random.Random(self.seed)
         command = [sys.executable, str(HERE / "careless.py"), careless] if careless else None
         self.host = Host(tmp_path / "data", command=command)
@@ -162,7 +162,7 @@ def test_kills_lose_nothing_that_was_acknowledged_over_http(loop: Loop) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_hundreds_of_kills_lose_nothing_that_was_acknowledged_over_http(loop: Loop) -> None:
-    kill_and_check(loop, int(os.environ.get("MICROHOST_KILL_ROUNDS", "250")))
+    kill_and_check(loop, int(os.environ.get("KILL_ROUNDS", "250")))
 
 
 @pytest.mark.parametrize("what", ["items", "files"])
