@@ -310,14 +310,14 @@ def test_the_owners_token_is_found_in_the_data_directory(target: Target, tmp_pat
     assert len(target.items("people")) == 60
 
 
-def write_large(directory: Path) -> Path:
+def write_large(directory: Path, *, file_bytes: int = 400 * MIB) -> Path:
     """Write an export that is not imported in a moment: many items, and a file of some parts."""
     (directory / "bases").mkdir(parents=True)
     (directory / "drives" / "d").mkdir(parents=True)
     lines = (f'{{"key": "{number:06}", "text": "{"x" * 2000}"}}\n' for number in range(10_000))
     (directory / "bases" / "many.ndjson").write_text("".join(lines))
     with (directory / "drives" / "d" / "big").open("wb") as file:
-        file.truncate(400 * MIB)
+        file.truncate(file_bytes)
     return directory
 
 
@@ -334,7 +334,7 @@ def count_items(target: Target) -> int:
 
 @pytest.mark.parametrize("where", ["items", "files"])
 def test_an_import_that_was_killed_is_run_again(target: Target, tmp_path: Path, where: str) -> None:
-    directory = write_large(tmp_path / "export")
+    directory = write_large(tmp_path / "export", file_bytes=1500 * MIB)
     running = target.start(directory)
     begun = {"items": lambda: target.items("many"), "files": target.used_bytes}[where]
     wait_until(begun, "the import has begun")
@@ -349,8 +349,9 @@ def test_an_import_that_was_killed_is_run_again(target: Target, tmp_path: Path, 
 
 
 def test_an_import_that_is_interrupted_gives_its_upload_up(target: Target, tmp_path: Path) -> None:
-    running = target.start(write_large(tmp_path / "export"))
+    running = target.start(write_large(tmp_path / "export", file_bytes=4000 * MIB))
     wait_until(target.used_bytes, "the upload has begun")
+    assert running.poll() is None, "it was faster than the test"
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)
     assert (running.returncode, told.strip()) == (1, "Aborted!")
