@@ -54,12 +54,16 @@ class MicroError(Exception):
 
 
 class OverloadedError(Exception):
-    """Report that a queue is full; the caller should come again after `retry_after_s`."""
+    """Report that a queue is full; the caller should come again after `retry_after_s`.
 
-    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+    `is_callers` tells that the caller's own calls were too many, not everybody's together (429 and not 503).
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, is_callers: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+        self.is_callers = is_callers
 
 
 class HostError(Exception):

@@ -68,9 +68,6 @@ DRIVE_DISK_RESERVE_BYTES = 64 * MIB
 BASE_DISK_RESERVE_BYTES = 32 * MIB
 DRIVE_THREADS = 16
 
-# Ours: the API; told in each answer's `microhost-api`, by which the command knows a server of another time
-API_VERSION = 1
-
 # Ours: bundles
 BUNDLE_UPLOAD_BYTES = 250 * MB
 BUNDLE_ENTRIES = 20_000
@@ -131,11 +128,19 @@ REQUIREMENTS_BYTES = 256 * 1024
 REVISIONS_KEPT = 10
 UPLOADS_AT_ONCE = 8
 
-# Ours: the API
+# Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong
+API_VERSION = 1
 API_BODY_BYTES = 1_000_000
 EVENTS_PER_PAGE = 100
 EVENTS_PER_PAGE_MAX = 1000
 WRONG_TOKENS_PER_MINUTE = 20
+
+# Ours: logging in with a browser
+LOGINS_OPEN = 100
+LOGINS_PER_MINUTE = 10
+LOGIN_S = 600
+LOGIN_POLL_S = 1
+LOGIN_NAME_CHARACTERS = 100
 
 # Ours: the doors to Base and Drive
 CORS_MAX_AGE_S = 86_400

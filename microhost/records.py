@@ -142,6 +142,24 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Say which executions are wanted: begun at `since` or later, a status within both ends, a path that so begins."""
+
+    since: datetime | None = None
+    status_from: int = 0
+    status_to: int = 999
+    path: str = ""
+
+    def wants(self, execution: Execution) -> bool:
+        """Tell whether an execution is among them."""
+        return (
+            (self.since is None or execution.started_at >= self.since)
+            and self.status_from <= execution.status <= self.status_to
+            and execution.path.startswith(self.path)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Carry a run or cron call to a handler. `body` is the raw JSON input, `time` the scheduled minute of a cron tick."""
 

@@ -186,6 +186,7 @@ class Host:
             self.server.tls = tls_listener, self.certificates.context
         await self.warden.start()
         self.runtimes = [runtime.name for runtime in (await self.warden.doctor()).runtimes]
+        await self.catalog.ensure_default_project()
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         self.catalog.load()
         self.deployer.sweep()

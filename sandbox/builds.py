@@ -71,6 +71,7 @@ class Builds:
         packages_as_of: date | None,
         builds_allowed: bool,
         scope: str,
+        salt: str,
         requirements: int,
         log: int,
     ) -> Result:
@@ -81,6 +82,7 @@ class Builds:
             packages_as_of=packages_as_of,
             builds_allowed=builds_allowed,
             scope=scope,
+            salt=salt,
         )
         if len(request.requirements) > REQUIREMENTS_BYTES:
             return {"refused": "The requirements file is larger than 1 MB; name fewer packages."}

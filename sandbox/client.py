@@ -252,12 +252,14 @@ class WardenClient:
         packages_as_of: date | None,
         builds_allowed: bool,
         scope: str,
+        salt: str = "",
         requirements: bytes,
         log: Callable[[str], None],
     ) -> tuple[str, int]:
         """Resolve and install a requirements file; gives the dependency set's id and bytes.
 
-        `log` receives uv's output in pieces; sets that ran build code are shared only inside their `scope`.
+        `log` receives uv's output in pieces; sets that ran build code are shared only inside their `scope`,
+        and sets of different `salt` are never the same.
         Raises: InstallError when the user's requirements are at fault.
         """
         memfd = _memfd(requirements)
@@ -272,6 +274,7 @@ class WardenClient:
                 "packages_as_of": packages_as_of.isoformat() if packages_as_of else None,
                 "builds_allowed": builds_allowed,
                 "scope": scope,
+                "salt": salt or None,
             }
             answer, _ = await self._ask(request, [memfd, writer], deadline_s=INSTALL_S)
             if "refused" in answer:

@@ -74,13 +74,14 @@ SETUPTOOLS = "setuptools"
 
 @dataclass(frozen=True, slots=True)
 class InstallRequest:
-    """Say what is wanted. `scope` is the project; it separates sets that ran build code."""
+    """Say what is wanted. `scope` is the project; it separates sets that ran build code; `salt` sets that were purged."""
 
     requirements: bytes
     interpreter: Interpreter
     packages_as_of: date | None = None
     builds_allowed: bool = False
     scope: str = ""
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +419,8 @@ def _circumstances(request: InstallRequest, place: InstallPlace) -> list[str]:
     major, minor = request.interpreter.minor
     machine = os.uname().machine
     scope = f"builds of {request.scope}" if request.builds_allowed else "wheels"
-    return [f"{major}.{minor}", machine, str(request.packages_as_of), place.deta_version, scope]
+    parts = [f"{major}.{minor}", machine, str(request.packages_as_of), place.deta_version, scope]
+    return [*parts, f"salt {request.salt}"] if request.salt else parts
 
 
 def _find(place: InstallPlace, identity: str) -> Installed | None:

@@ -24,7 +24,7 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
     stop    {"sandbox"}   end a sandbox with all its executors
     list    -> {"sandboxes": [{"sandbox", "micro", "revision", "state", "mode", "memory_bytes", "executors": [...]}]}
     install {"build", "runtime", "packages_as_of": date | null, "builds_allowed": bool,
-            "scope": project} + [requirements, log] -> {"dependencies": id, "bytes"}
+            "scope": project, "salt": id | null} + [requirements, log] -> {"dependencies": id, "bytes"}
             resolve and install a requirements file into the content-addressed store; the log receives uv's output
     sweep   {"dependencies": [ids in use]}   delete dependency sets that no revision uses
     ready   {}   the host serves: the warden may end the one it replaces

@@ -508,6 +508,7 @@ class Warden:
     async def _install(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         build = requests.identity(record, "build")
         scope = requests.optional_identity(record, "scope")
+        salt = requests.optional_identity(record, "salt")
         requirements, log = requests.descriptors(descriptors, 2)
         result = await self._builds.install(
             build,
@@ -515,6 +516,7 @@ class Warden:
             packages_as_of=requests.optional_date(record, "packages_as_of"),
             builds_allowed=requests.truth(record, "builds_allowed"),
             scope=scope or "",
+            salt=salt or "",
             requirements=requirements,
             log=log,
         )

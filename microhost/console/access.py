@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib.metadata import version
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -16,9 +17,11 @@ from microhost.console.models import (
     TokenGiven,
     TokenList,
     TokenShown,
+    VersionShown,
 )
 from microhost.console.routes import API, Endpoint, Policy
 from microhost.console.services import Services
+from microhost.limits import API_VERSION
 from microhost.micros import keys
 
 DOCTOR_KEPT_S = 60.0
@@ -77,6 +80,14 @@ class Access:
                 summary="Tell whether the host serves",
                 gives=HealthShown,
             ),
+            Endpoint(
+                method="GET",
+                path=f"{API}/version",
+                policy=Policy.PUBLIC,
+                handler=self.version,
+                summary="Tell the versions of the host and of its API",
+                gives=VersionShown,
+            ),
         ]
 
     async def show_all(self, request: Request) -> BaseModel:
@@ -117,3 +128,7 @@ class Access:
             shown = HealthShown(status="ok", sandbox="full" if full else "weakened")
             self._health = (time.monotonic(), shown)
         return self._health[1]
+
+    async def version(self, request: Request) -> BaseModel:
+        """Tell which microhost this is."""
+        return VersionShown(version=version("microhost"), api=API_VERSION)

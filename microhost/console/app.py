@@ -11,6 +11,7 @@ from microhost.console.bases import BaseEndpoints
 from microhost.console.deployments import Deployments
 from microhost.console.drives import DriveEndpoints
 from microhost.console.guard import Guard
+from microhost.console.logins import LoginEndpoints
 from microhost.console.micros import Micros
 from microhost.console.openapi import describe
 from microhost.console.projects import Projects
@@ -36,6 +37,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             BaseEndpoints(services),
             DriveEndpoints(services),
             Access(services),
+            LoginEndpoints(services),
         )
         for endpoint in part.endpoints()
     ]

@@ -74,6 +74,14 @@ class Deployments:
                 gives=DeploymentShown,
             ),
             Endpoint(
+                method="DELETE",
+                path=f"{MICRO}/dependencies",
+                policy=owner,
+                handler=self.purge,
+                summary="Let the next deployment resolve and install its packages anew",
+                status=204,
+            ),
+            Endpoint(
                 method="GET",
                 path=f"{MICRO}/bundle",
                 policy=owner,
@@ -126,6 +134,10 @@ class Deployments:
         """Make a kept deployment live again. Refuses: 404; 422 with the log when it does not start."""
         micro = find_micro(self._services, request)
         return _show(await self._services.deployer.promote(micro.id, request.path_params["deployment"]))
+
+    async def purge(self, request: Request) -> None:
+        """Let the next deployment install its packages anew. Source: Deta docs, CLI, `purge-dependencies`."""
+        await self._services.deployer.purge_dependencies(find_micro(self._services, request).id)
 
     async def bundle(self, request: Request) -> Response:
         """Give the live code as a zip."""

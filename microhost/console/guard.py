@@ -69,5 +69,7 @@ def _unauthorized() -> ClientError:
 
 def _too_many() -> OverloadedError:
     return OverloadedError(
-        "Too many wrong access tokens. Try again in a minute.", retry_after_s=int(MINUTE_S)
+        "Too many wrong access tokens. Try again in a minute.",
+        retry_after_s=int(MINUTE_S),
+        is_callers=True,
     )

@@ -299,6 +299,7 @@ class Micros:
             id=micro.id,
             name=micro.name,
             project=micro.project_id,
+            project_name=self._catalog.get_project(micro.project_id).name,
             runtime=micro.runtime,
             path=micro.path,
             subdomain=micro.subdomain,

@@ -94,6 +94,7 @@ class MicroShown(Given):
     id: str
     name: str
     project: str
+    project_name: str
     runtime: str
     path: str
     subdomain: str | None
@@ -367,3 +368,48 @@ class HealthShown(Given):
 
     status: Literal["ok"]
     sandbox: Literal["full", "weakened"]
+
+
+class VersionShown(Given):
+    """Show which microhost this is; `api` is the version that clients compare."""
+
+    version: str
+    api: int
+
+
+class NewLogin(Taken):
+    """Ask for a login; `name` tells the owner who asks, such as `anna@laptop`."""
+
+    name: str
+
+
+class LoginFetch(Taken):
+    """Ask how a login stands."""
+
+    secret: str
+
+
+class LoginDecision(Taken):
+    """Approve or deny a login."""
+
+    approve: bool
+
+
+class LoginBegun(Given):
+    """Hand out a login's secret, once, and the code and address that its owner opens."""
+
+    login: str
+    secret: str
+    code: str
+    url: str
+    expires_in_s: int
+    poll_s: int
+
+
+class LoginShown(Given):
+    """Show who asks for an access token."""
+
+    name: str
+    address: str
+    created_at: datetime
+    state: Literal["pending", "approved", "denied", "taken", "expired"]

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from microhost.console.guard import Guard
 from microhost.errors import ClientError, MicroError, OverloadedError, StorageFullError
@@ -28,11 +29,8 @@ from microhost.limits import API_BODY_BYTES, API_VERSION
 from microhost.micros.deploy import RefusedError
 
 API = "/api/v1"
-HEADERS = {
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "microhost-api": str(API_VERSION),
-}
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+VERSION_HEADER = (b"microhost-api", b"%d" % API_VERSION)
 CLIENT_GONE = 499
 
 log = structlog.get_logger("console")
@@ -69,7 +67,22 @@ class Endpoint:
     query: Sequence[str] = ()
 
 
-def build(endpoints: Sequence[Endpoint], guard: Guard) -> Starlette:
+class Application(Starlette):
+    """Serve endpoints, and say in every answer of the API, refusals and streams too, which version it has."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), VERSION_HEADER]}
+            await send(message)
+
+        named = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{API}/")
+        await super().__call__(scope, receive, send_named if named else send)
+
+
+def build(endpoints: Sequence[Endpoint], guard: Guard) -> Application:
     """Build the application that serves exactly these endpoints.
 
     Raises: TypeError for one that declares no policy; ValueError for two with the same method and path.
@@ -84,7 +97,7 @@ def build(endpoints: Sequence[Endpoint], guard: Guard) -> Starlette:
     routes = [
         Route(path, _serve(by_method, guard), methods=list(by_method)) for path, by_method in methods.items()
     ]
-    return Starlette(
+    return Application(
         routes=routes,
         exception_handlers={HTTPException: _unknown(guard), Exception: _incident},
     )
@@ -117,7 +130,7 @@ def refusal_of(error: Exception) -> Response:
     if isinstance(error, MicroError):
         return refuse([error.message], 502, cause=error.cause, log=error.log)
     if isinstance(error, OverloadedError):
-        status = 429 if "token" in error.message else 503
+        status = 429 if error.is_callers else 503
         return refuse([error.message], status, retry_after_s=error.retry_after_s)
     if isinstance(error, StorageFullError):
         log.error("disk_full")

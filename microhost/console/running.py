@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventList, EventShown, NewRun, RunShown
@@ -17,9 +17,12 @@ from microhost.console.services import Services
 from microhost.errors import ClientError
 from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE
 from microhost.micros import invoke
+from microhost.micros.event_filters import NAMES, read_filter
 from microhost.micros.events import log_lines
+from microhost.records import EventFilter, Execution
 
 TEXT = "text/plain; charset=utf-8"
+NDJSON = "application/x-ndjson"
 
 
 class Running:
@@ -50,7 +53,7 @@ class Running:
                 handler=self.list_events,
                 summary="List executions, newest first",
                 gives=EventList,
-                query=("limit", "before"),
+                query=("limit", "before", *NAMES),
             ),
             Endpoint(
                 method="GET",
@@ -67,7 +70,7 @@ class Running:
                 handler=self.logs,
                 summary="Give executions and what they printed as lines; ?follow=1 streams new ones",
                 gives_media="text/plain",
-                query=("limit", "follow"),
+                query=("limit", "follow", *NAMES),
             ),
         ]
 
@@ -83,7 +86,9 @@ class Running:
         """Give executions, newest first; `?before={id}` continues a listing."""
         micro = find_micro(self._services, request)
         before = request.query_params.get("before") or None
-        found, last = await self._services.executions.page(micro.id, limit=_limit(request), before=before)
+        found, last = await self._services.executions.page(
+            micro.id, limit=_limit(request), before=before, wanted=self._filter(request)
+        )
         return EventList(events=[EventShown.of(each) for each in found], last=last)
 
     async def show_event(self, request: Request) -> BaseModel:
@@ -92,20 +97,40 @@ class Running:
         return EventShown.of(await self._services.executions.get(micro.id, request.path_params["event"]))
 
     async def logs(self, request: Request) -> Response:
-        """Give the last executions and what they printed, as lines; then, with `?follow=1`, those to come."""
-        micro = find_micro(self._services, request)
-        found, _ = await self._services.executions.page(micro.id, limit=_limit(request))
-        past = "".join(f"{line}\n" for each in reversed(found) for line in log_lines(each))
-        if request.query_params.get("follow", "") not in ("1", "true"):
-            return PlainTextResponse(past)
-        return StreamingResponse(self._follow(micro.id, past), media_type=TEXT)
+        """Give the last executions and what they printed, as lines; then, with `?follow=1`, those to come.
 
-    async def _follow(self, micro_id: str, past: str) -> AsyncIterator[str]:
-        following = self._services.executions.follow(micro_id)
-        if past:
-            yield past
-        async for execution in following:
-            yield "".join(f"{line}\n" for line in log_lines(execution))
+        With `Accept: application/x-ndjson` each execution is one line, as JSON (EventShown).
+        """
+        micro = find_micro(self._services, request)
+        wanted = self._filter(request)
+        as_json = NDJSON in request.headers.get("accept", "")
+        show, media = (_json_line, NDJSON) if as_json else (_text_lines, TEXT)
+        found, _ = await self._services.executions.page(micro.id, limit=_limit(request), wanted=wanted)
+        past = "".join(show(each) for each in reversed(found))
+        if request.query_params.get("follow", "") not in ("1", "true"):
+            return Response(past, media_type=media)
+        following = self._services.executions.follow(micro.id, wanted)
+        return StreamingResponse(_follow(past, following, show), media_type=media)
+
+    def _filter(self, request: Request) -> EventFilter:
+        return read_filter(request.query_params, now=self._services.clock())
+
+
+async def _follow(
+    past: str, following: AsyncIterator[Execution], show: Callable[[Execution], str]
+) -> AsyncIterator[str]:
+    if past:
+        yield past
+    async for execution in following:
+        yield show(execution)
+
+
+def _text_lines(execution: Execution) -> str:
+    return "".join(f"{line}\n" for line in log_lines(execution))
+
+
+def _json_line(execution: Execution) -> str:
+    return EventShown.of(execution).model_dump_json() + "\n"
 
 
 def _limit(request: Request) -> int:

@@ -23,6 +23,7 @@ from microhost.records import Micro, Project
 from microhost.storage.stores import Stores
 
 PATH_TRIES = 20
+DEFAULT_PROJECT = "default"
 
 
 class Turns:
@@ -141,6 +142,14 @@ class Catalog:
         self.announce_keys(project.id)
         return project
 
+    async def ensure_default_project(self) -> None:
+        """Make the project `default` on a fresh host: one that has no access token yet.
+
+        Call it before the first token is made: a host that is killed in between tries again.
+        """
+        if not self._meta.list_tokens() and self._meta.find_project(DEFAULT_PROJECT) is None:
+            await self.create_project(DEFAULT_PROJECT)
+
     async def delete_project(self, project: Project) -> None:
         """Delete a project with all its Micros and keys; none of these opens anything when this has ended."""
         for micro in self._meta.list_micros(project.id):
@@ -208,14 +217,14 @@ class Catalog:
         """Give a project by id or name. Raises: NotFoundError."""
         project = self._meta.find_project(id_or_name)
         if project is None:
-            raise NotFoundError("There is no such project.")
+            raise NotFoundError(f"There is no project '{id_or_name[:80]}'.")
         return project
 
     def get_micro(self, project: Project, id_or_name: str) -> Micro:
         """Give a Micro of the project by id or name. Raises: NotFoundError."""
         micro = self._meta.find_micro_in(project.id, id_or_name)
         if micro is None:
-            raise NotFoundError("There is no such Micro.")
+            raise NotFoundError(f"There is no Micro '{id_or_name[:80]}' in the project '{project.name}'.")
         return micro
 
     def _apply(self, micro: Micro, settings: Settings) -> tuple[Micro, list[str]]:

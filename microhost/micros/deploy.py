@@ -77,6 +77,7 @@ class Installer(Protocol):
         packages_as_of: date | None,
         builds_allowed: bool,
         scope: str,
+        salt: str,
         requirements: bytes,
         log: Callable[[str], None],
     ) -> tuple[str, int]:
@@ -242,6 +243,15 @@ class Deployer(Generic[S]):
                 self._switch(micro, revision, started)
             return self._environments.names(micro_id)
 
+    async def purge_dependencies(self, micro_id: str) -> None:
+        """Let the next deployment resolve and install its packages anew; what is live keeps those that it has.
+
+        From then on the Micro's sets have a salt of their own, so that none which was there before is found.
+        """
+        async with self._turn(micro_id):
+            micro = self._meta.get_micro(micro_id)
+            await asyncio.to_thread(self._meta.put_purge, micro.id, keys.new_id())
+
     async def pack_live(self, micro: Micro, into: Path) -> None:
         """Write the live code into the new zip file `into`. Raises: NotFoundError when there is none."""
         revision_id, manifest = self.live_files(micro)
@@ -277,8 +287,11 @@ class Deployer(Generic[S]):
     async def _unpack(self, micro: Micro, upload: Upload, code: Path) -> Bundle:
         base = None
         if upload.base is not None:
-            if self._meta.find_revision(micro.id, upload.base) is None:
-                raise ConflictError("The base deployment is no longer kept. Deploy the whole bundle.")
+            if upload.base != micro.live_revision:
+                raise ConflictError(
+                    f"The base '{upload.base[:80]}' is not the live deployment of the Micro '{micro.name}'."
+                    " Compare your files with those of the live one, or deploy the whole bundle."
+                )
             manifest = self._meta.get_manifest(upload.base)
             base = Base(self._bundles.code(upload.base), manifest, upload.delete)
         async with self._unpacking:
@@ -300,6 +313,7 @@ class Deployer(Generic[S]):
                 packages_as_of=micro.packages_as_of,
                 builds_allowed=project.builds_allowed,
                 scope=project.id,
+                salt=self._meta.find_purge(micro.id),
                 requirements=requirements,
                 log=told.add,
             )

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from microhost.errors import ClientError, NotFoundError
 from microhost.limits import EVENTS_PER_PAGE_MAX
-from microhost.records import Execution
-from microhost.storage.events import EventStore
+from microhost.records import EventFilter, Execution
+from microhost.storage.events import EVERY, EventStore
 
 FOLLOWER_RECORDS = 1_000
 
@@ -30,15 +30,15 @@ class Executions:
                 queue.put_nowait(execution)
 
     async def page(
-        self, micro_id: str, *, limit: int, before: str | None = None
+        self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
     ) -> tuple[list[Execution], str | None]:
-        """Give a Micro's executions, newest first, and the id to continue after when there are more.
+        """Give a Micro's executions that are wanted, newest first, and the id to continue after when there are more.
 
         What ended before the call is among them. Raises: ClientError when `limit` is out of range.
         """
         if not 1 <= limit <= EVENTS_PER_PAGE_MAX:
             raise ClientError(f"limit is {limit}; it may be 1 to {EVENTS_PER_PAGE_MAX}.")
-        found = await asyncio.to_thread(self._flush_and_list, micro_id, limit + 1, before)
+        found = await asyncio.to_thread(self._flush_and_list, micro_id, limit + 1, before, wanted)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     async def get(self, micro_id: str, execution_id: str) -> Execution:
@@ -49,11 +49,13 @@ class Executions:
             raise NotFoundError("There is no such event.")
         return found
 
-    async def follow(self, micro_id: str) -> AsyncIterator[Execution]:
-        """Give executions as they end, without end."""
+    async def follow(self, micro_id: str, wanted: EventFilter = EVERY) -> AsyncIterator[Execution]:
+        """Give executions that are wanted as they end, without end."""
         with self._following(micro_id) as queue:
             while True:
-                yield await queue.get()
+                execution = await queue.get()
+                if wanted.wants(execution):
+                    yield execution
 
     @contextmanager
     def _following(self, micro_id: str) -> Iterator[asyncio.Queue[Execution]]:
@@ -67,9 +69,11 @@ class Executions:
             if not followers:
                 self._followers.pop(micro_id, None)
 
-    def _flush_and_list(self, micro_id: str, limit: int, before: str | None) -> list[Execution]:
+    def _flush_and_list(
+        self, micro_id: str, limit: int, before: str | None, wanted: EventFilter
+    ) -> list[Execution]:
         self._store.flush()
-        return self._store.list_executions(micro_id, limit=limit, before=before)
+        return self._store.list_executions(micro_id, limit=limit, before=before, wanted=wanted)
 
 
 def log_lines(execution: Execution) -> list[str]:

@@ -14,14 +14,15 @@ CLIENTS_REMEMBERED = 10_000
 class Throttle:
     """Count what happened in the running minute, by key; the keys longest untouched are forgotten first."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin at zero; `clock` counts seconds."""
+    def __init__(self, clock: Callable[[], float], *, most: int = WRONG_TOKENS_PER_MINUTE) -> None:
+        """Begin at zero; `clock` counts seconds, a key is full at `most`."""
         self._clock = clock
+        self._most = most
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def is_full(self, key: str) -> bool:
-        """Tell whether WRONG_TOKENS_PER_MINUTE were added for `key`."""
-        return self._current(key)[1] >= WRONG_TOKENS_PER_MINUTE
+        """Tell whether as many as may be were added for `key`."""
+        return self._current(key)[1] >= self._most
 
     def add(self, key: str) -> None:
         """Count one more."""

@@ -234,6 +234,16 @@ class MetaStore:
         )
         return {row[0] for row in rows}
 
+    def put_purge(self, micro_id: str, salt: str) -> None:
+        """Note that a Micro's packages are wanted anew: sets that were made under another salt are not its own."""
+        with self._database.write() as sql:
+            sql.execute("INSERT OR REPLACE INTO purges VALUES (?, ?)", (micro_id, salt))
+
+    def find_purge(self, micro_id: str) -> str:
+        """Give the salt of a Micro's dependency sets, empty when they were never purged."""
+        row = self._database.row("SELECT salt FROM purges WHERE micro_id = ?", (micro_id,))
+        return str(row[0]) if row else ""
+
     def get_manifest(self, revision_id: str) -> dict[str, str]:
         """Give a revision's files as {path: sha256 in hexadecimal}. Raises: NotFoundError."""
         row = self._database.row("SELECT manifest FROM revisions WHERE id = ?", (revision_id,))

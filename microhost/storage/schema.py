@@ -52,6 +52,11 @@ META = (
     """
     ALTER TABLE revisions ADD COLUMN report BLOB
     """,
+    """
+    CREATE TABLE purges (
+        micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE, salt TEXT NOT NULL
+    ) STRICT
+    """,
 )
 
 EVENTS = (
@@ -65,6 +70,9 @@ EVENTS = (
     ) STRICT;
     CREATE INDEX executions_of_a_micro ON executions (micro_id, number);
     CREATE INDEX executions_by_time ON executions (started_at)
+    """,
+    """
+    CREATE INDEX executions_of_a_micro_by_time ON executions (micro_id, started_at)
     """,
 )
 

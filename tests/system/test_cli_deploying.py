@@ -139,6 +139,30 @@ def test_code_that_does_not_import_is_refused_with_its_traceback_and_the_old_ser
     assert call(host, shown["endpoint"]).text == "fine"
 
 
+def test_an_empty_entry_file_is_a_beginning(person: Person, place: Path, host: Host) -> None:
+    root = write(place / "beginning", main_py="", requirements_txt="click\n")
+    done = person.deta("new", at=root, timeout_s=120).must()
+    assert "Adding dependencies...\n" in done.stderr
+    assert done.stderr.endswith(
+        "hint: 'main.py' is empty, so nothing answers yet. Write your app, then: deta deploy\n"
+    )
+    write(root, main_py=HELLO % "begun")
+    assert (
+        person.deta("deploy", at=root).must().stderr
+        == "Deploying...\nAdding dependencies...\nDependencies are unchanged.\nSuccessfully deployed changes\n"
+    )
+    assert call(host, json.loads(done.stdout)["endpoint"]).text == "begun"
+
+
+def test_code_that_is_refused_at_first_leaves_the_micro_there(person: Person, place: Path) -> None:
+    root = write(place / "unfit", main_py="import nothing_of_this_name\n")
+    done = person.deta("new", at=root)
+    assert (done.code, "ModuleNotFoundError" in done.stderr) == (1, True)
+    assert "hint: The Micro is there. Mend the code, then: deta deploy\n" in done.stderr
+    write(root, main_py=HELLO % "fit")
+    person.deta("deploy", at=root).must()
+
+
 def test_a_starter_app_in_a_new_directory(person: Person, place: Path, host: Host) -> None:
     shown = json.loads(person.deta("new", "--python", "first_micro", at=place).must().stdout)
     assert (shown["name"], (place / "first_micro" / "main.py").exists()) == ("first_micro", True)

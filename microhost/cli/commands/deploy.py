@@ -65,6 +65,7 @@ class Telling:
 
     def __init__(self, wanted: deploying.Plan) -> None:
         """Tell of this plan."""
+        self._text = "Adding dependencies..." if wanted.base is None else "Updating dependencies..."
         self._changes_dependencies = any(each.path in DEPENDENCY_FILES for each in wanted.changed)
         self._has_headline = False
 
@@ -76,11 +77,12 @@ class Telling:
     def line(self, text: str) -> None:
         """Hear a line of the installation."""
         self._headline()
-        output.say(text)
+        if text.strip():
+            output.say(text.rstrip())
 
     def _headline(self) -> None:
         if not self._has_headline:
-            output.say("Updating dependencies...")
+            output.say(self._text)
         self._has_headline = True
 
 

@@ -21,6 +21,7 @@ from microhost.cli.failures import NOT_FOUND, USAGE, CliError
 from microhost.cli.main import Session
 
 DEFAULT_PROJECT = "default"
+REFUSED = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,7 @@ def new(
     output.give_json(shown if as_json else describe(shown, project))
     for each in shown.get("warnings", ()):
         output.warn(each)
-    scanner = local_files.Scanner(chosen.root, chosen.language)
-    carry_out(session, micro, scanner, deploying.plan(session.api, micro, scanner))
+    _deploy_first(session, micro, chosen)
 
 
 def decide(wish: Wish, names: Collection[str]) -> Decision:
@@ -142,6 +142,27 @@ def _create(session: Session, chosen: Decision, project: str) -> micro_directory
         for each in reversed(made):
             with contextlib.suppress(OSError):
                 each.rmdir()
+        raise
+
+
+def _deploy_first(session: Session, micro: micro_directory.MicroDirectory, chosen: Decision) -> None:
+    """Deploy what is there. An empty entry file is a beginning, as in the docs' guides, and no failure.
+
+    Raises: CliError when the code is refused; the Micro is there all the same.
+    """
+    scanner = local_files.Scanner(chosen.root, chosen.language)
+    entry = chosen.root / starters.ENTRIES[chosen.language]
+    try:
+        carry_out(session, micro, scanner, deploying.plan(session.api, micro, scanner))
+    except CliError as error:
+        if error.status != REFUSED:
+            raise
+        if not entry.read_text(encoding="utf-8", errors="replace").strip():
+            output.hint(f"'{entry.name}' is empty, so nothing answers yet. Write your app, then: deta deploy")
+            return
+        error.hint = "\n".join(
+            filter(None, (error.hint, "The Micro is there. Mend the code, then: deta deploy"))
+        )
         raise
 
 

@@ -110,6 +110,7 @@ class InstallerStandIn:
         packages_as_of: date | None,
         builds_allowed: bool,
         scope: str,
+        salt: str,
         requirements: bytes,
         log: Callable[[str], None],
     ) -> tuple[str, int]:
@@ -119,7 +120,7 @@ class InstallerStandIn:
         log("Resolved 1 package")
         if b"nothing" in requirements:
             raise InstallError("'nothing' was not found. Check its spelling in requirements.txt.")
-        return f"deps{len(requirements):08d}", 1000
+        return f"deps{len(requirements):08d}{salt}", 1000
 
     async def sweep(self, dependencies: Collection[str]) -> None:
         """Note the call."""

@@ -20,11 +20,18 @@ from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.throttle import CLIENTS_REMEMBERED
 
 pytestmark = pytest.mark.anyio
-PUBLIC = {("GET", "/health"), ("GET", f"{API}/openapi.json")}
+PUBLIC = {
+    ("GET", "/health"),
+    ("GET", "/login/cli"),
+    ("GET", f"{API}/openapi.json"),
+    ("GET", f"{API}/version"),
+    ("POST", f"{API}/login"),
+    ("POST", f"{API}/login/{{login}}"),
+}
 CLIENTS = itertools.count()
 
 
-def test_exactly_two_endpoints_are_public(host: Host) -> None:
+def test_exactly_these_endpoints_are_public(host: Host) -> None:
     public = {(e.method, e.path) for e in list_endpoints(host.services) if e.policy is Policy.PUBLIC}
     assert public == PUBLIC
 
@@ -86,7 +93,7 @@ async def test_every_endpoint_refuses_every_wrong_credential(host: Host) -> None
             value = shape.format(**words) if "{" in shape else shape
             answer = await present(host, endpoint, value, next(CLIENTS))
             if endpoint.policy is Policy.PUBLIC:
-                assert answer.status_code == 200, (endpoint.path, name)
+                assert answer.status_code == (400 if endpoint.takes else 200), (endpoint.path, name)
                 continue
             assert answer.status_code == 401, (endpoint.method, endpoint.path, name)
             assert answer.json() == {"errors": ["Unauthorized"]}
@@ -100,7 +107,16 @@ async def test_every_endpoint_refuses_every_wrong_credential(host: Host) -> None
 async def present(host: Host, endpoint: Endpoint, value: str, client_number: int) -> httpx.Response:
     """Call an endpoint with an Authorization header, from an address that has guessed nothing yet."""
     path = endpoint.path.format(
-        project="p", micro="m", name="k", token="t", deployment="d", event="e", drive="b", base="b"
+        project="p",
+        micro="m",
+        name="k",
+        token="t",
+        deployment="d",
+        event="e",
+        drive="b",
+        base="b",
+        login="l",
+        code="c",
     )
     headers = {} if value == "" else {"authorization": value.encode("utf-8")}
     transport = httpx.ASGITransport(app=host.app, client=(f"client {client_number}", 1))

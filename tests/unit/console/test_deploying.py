@@ -222,7 +222,7 @@ async def test_a_partial_bundle_builds_on_the_deployment_it_names(
     }
     code = host.stores.bundles.code(second["id"])
     assert (code / "main.py").samefile(host.stores.bundles.code(first["id"]) / "main.py")
-    assert (await send(client, {}, base=first["id"], delete="main.py")).status_code == 422
+    assert (await send(client, {}, base=second["id"], delete="main.py")).status_code == 422
     assert (await send(client, {}, base="unknown")).status_code == 409
     assert (await send(client, {"main.py": "x"}, delete="a.txt")).status_code == 400
 

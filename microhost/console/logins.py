@@ -1,0 +1,161 @@
+"""Serve the login of a client by its owner's browser, and the page where the owner approves it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from microhost.console.models import (
+    LoginBegun,
+    LoginDecision,
+    LoginFetch,
+    LoginShown,
+    NewLogin,
+    TokenGiven,
+)
+from microhost.console.routes import API, Endpoint, Policy, answer
+from microhost.console.services import Services
+from microhost.errors import ClientError
+from microhost.limits import LOGIN_POLL_S, LOGIN_S
+from microhost.micros import keys
+from microhost.micros.logins import Login, Logins, State, written
+
+LOGIN = f"{API}/login"
+PAGE = "/login/cli"
+HTML = "text/html"
+
+
+class LoginEndpoints:
+    """Answer for logins."""
+
+    def __init__(self, services: Services) -> None:
+        """Use these services; logins live as long as this."""
+        self._services = services
+        self._logins = Logins(time.monotonic)
+        self._page = (files("microhost.console") / "pages" / "login.html").read_text(encoding="utf-8")
+        self._page_headers = _page_headers(self._page)
+
+    def endpoints(self) -> list[Endpoint]:
+        """Declare what is served."""
+        return [
+            Endpoint(
+                method="POST",
+                path=LOGIN,
+                policy=Policy.PUBLIC,
+                handler=self.begin,
+                summary="Ask for an access token that the owner approves in a browser",
+                takes=NewLogin,
+                gives=LoginBegun,
+                status=201,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{LOGIN}/{{login}}",
+                policy=Policy.PUBLIC,
+                handler=self.fetch,
+                summary="Fetch the access token, once, when the owner has approved; 202 before",
+                takes=LoginFetch,
+                gives=TokenGiven,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{LOGIN}/codes/{{code}}",
+                policy=Policy.OWNER,
+                handler=self.show,
+                summary="Show who asks for an access token",
+                gives=LoginShown,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{LOGIN}/codes/{{code}}",
+                policy=Policy.OWNER,
+                handler=self.decide,
+                summary="Approve or deny an access token",
+                takes=LoginDecision,
+                gives=LoginShown,
+            ),
+            Endpoint(
+                method="GET",
+                path=PAGE,
+                policy=Policy.PUBLIC,
+                handler=self.page,
+                summary="Give the page where the owner approves a login",
+                gives_media=HTML,
+            ),
+        ]
+
+    async def begin(self, request: Request, body: NewLogin) -> BaseModel:
+        """Open a request for a token. Refuses: 429 when too many are open or came from this address."""
+        address = request.client.host if request.client else ""
+        login, secret = self._logins.begin(body.name, address, now=self._services.clock())
+        code = written(login.code)
+        return LoginBegun(
+            login=login.id,
+            secret=secret,
+            code=code,
+            url=f"{self._services.settings.public_url.rstrip('/')}{PAGE}?code={code}",
+            expires_in_s=LOGIN_S,
+            poll_s=LOGIN_POLL_S,
+        )
+
+    async def fetch(self, request: Request, body: LoginFetch) -> BaseModel | Response:
+        """Give the token once. Refuses: 403 denied, 410 expired or taken, 404 unknown."""
+        login_id = request.path_params["login"]
+        state = self._logins.fetch(login_id, body.secret)
+        if state == "pending":
+            return answer({"state": state}, 202)
+        if state == "denied":
+            raise ClientError("The login was denied in the browser.", status=403)
+        if state != "approved":
+            raise ClientError(f"The login is {state}. Begin another one.", status=410)
+        token, text = keys.new_token(now=self._services.clock())
+        try:
+            await asyncio.to_thread(self._services.stores.meta.add_token, token)
+        except Exception:
+            self._logins.give_back(login_id)
+            raise
+        self._services.directory.put_token(token)
+        return TokenGiven(id=token.id, token=text)
+
+    async def show(self, request: Request) -> BaseModel:
+        """Show who asks. Refuses: 404."""
+        return _show(*self._logins.show(request.path_params["code"]))
+
+    async def decide(self, request: Request, body: LoginDecision) -> BaseModel:
+        """Approve or deny. Refuses: 404; 409 when it was decided or has expired."""
+        return _show(*self._logins.decide(request.path_params["code"], approve=body.approve))
+
+    async def page(self, request: Request) -> Response:
+        """Give the page."""
+        return Response(self._page, headers=self._page_headers, media_type=HTML)
+
+
+def _show(login: Login, state: State) -> LoginShown:
+    return LoginShown(name=login.name, address=login.address, created_at=login.created_at, state=state)
+
+
+def _page_headers(page: str) -> dict[str, str]:
+    """Allow the page its own script and style, by their hashes, and the API; nothing else."""
+    policy = (
+        f"default-src 'none'; script-src {_hash_of(page, 'script')}; style-src {_hash_of(page, 'style')};"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "content-security-policy": policy,
+        "cache-control": "no-store",
+        "referrer-policy": "no-referrer",
+        "x-frame-options": "DENY",
+        "cross-origin-opener-policy": "same-origin",
+    }
+
+
+def _hash_of(page: str, tag: str) -> str:
+    content = page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
