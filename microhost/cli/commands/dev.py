@@ -187,7 +187,7 @@ class Variables:
         """Bring it, and take away what it does not name any more. Raises: CliError."""
         if self._file is None:
             return
-        found = env_file.read(self._file) if self._file.exists() else {}
+        found = env_file.parse(self._file.read_bytes(), self._file.name) if self._file.exists() else {}
         for name in sorted(PRESET & found.keys()):
             output.warn(f"{name} of '{self._file.name}' is left out: the host sets its own.")
         address = f"{self._micro.address}/env"
