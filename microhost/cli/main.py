@@ -36,6 +36,16 @@ COMMANDS = {
     "watch": ("watch", "watch", "Deploy every save as it happens"),
     "dev": ("dev", "dev", "Run a Micro here, on a host of its own"),
     "details": ("details", "details", "Show a Micro"),
+    "auth": ("auth", "auth", "Change who may call a Micro"),
+    "update": ("update", "update", "Change a Micro's name, runtime or environment variables"),
+    "run": ("run", "run", "Run a handler of a Micro"),
+    "cron": ("cron", "cron", "Change when a Micro runs by itself"),
+    "visor": ("visor", "visor", "Open the record of requests, or switch it"),
+    "logs": ("logs", "logs", "Show what a Micro was asked, and what it printed"),
+    "releases": ("releases", "releases", "List a Micro's deployments"),
+    "rollback": ("releases", "rollback", "Make an earlier deployment live again"),
+    "open": ("calling", "open_micro", "Open a Micro in the browser"),
+    "curl": ("calling", "curl", "Call a Micro with your access"),
 }
 
 

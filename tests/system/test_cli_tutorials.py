@@ -164,7 +164,8 @@ def test_cron(shell: Shell) -> None:
     assert details_in(shell.type("deta details"))["cron"] == "5 minutes"
     assert "visor" in shell.type("BROWSER=true deta visor open")
     for expression in ("0 10 * * ? *", "0/5 8-17 ? * MON-FRI *"):
-        assert "Successfully set micro to schedule" in shell.type(f"deta cron set {expression}")
+        # without the quotes the shell would put main.py in the place of each '*'
+        assert "Successfully set micro to schedule" in shell.type(f"deta cron set '{expression}'")
         assert details_in(shell.type("deta details"))["cron"] == expression
     assert "Successfully" in shell.type("deta cron remove")
     assert "cron" not in details_in(shell.type("deta details"))

@@ -6,12 +6,12 @@ import getpass
 import socket
 import sys
 import time
-import webbrowser
 from typing import Any
 
 import click
 
 from microhost.cli import output
+from microhost.cli.browser import open_page
 from microhost.cli.failures import NOT_LOGGED_IN, CliError
 from microhost.cli.main import Session
 from microhost.cli.settings import TOKEN_VARIABLE
@@ -62,7 +62,7 @@ def _ask_console(session: Session, no_browser: bool) -> str:
     asked: dict[str, Any] = session.api.post("/login", {"name": _who()})
     output.say(f"Allow this login in your browser: {asked['url']}")
     output.say(f"The code there must be: {asked['code']}")
-    if not no_browser and not _open_browser(asked["url"]):
+    if not no_browser and not open_page(asked["url"]):
         output.hint("No browser could be opened here. Open the link on any machine that reaches the server.")
     output.say("Waiting...")
     deadline = time.monotonic() + float(asked["expires_in_s"])
@@ -106,13 +106,6 @@ def _end(session: Session, token: str) -> None:
         except CliError as error:
             if error.status != 401:
                 output.warn(f"The token is forgotten here, but the server was not told: {error.message}")
-
-
-def _open_browser(url: str) -> bool:
-    try:
-        return webbrowser.open(url)
-    except webbrowser.Error:
-        return False
 
 
 def _who() -> str:
