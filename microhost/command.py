@@ -1,11 +1,14 @@
-"""Parse the `microhost` command: serve, token, ca, doctor, backup, restore."""
+"""Parse the `microhost` command: serve, token, ca, doctor, backup, restore, import."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -15,6 +18,7 @@ from microhost.errors import ClientError, HostError
 DATA = click.option(
     "--data", type=click.Path(path_type=Path), help="Where everything is kept.  [default: data]"
 )
+ACCESS_TOKEN = "DETA_ACCESS_TOKEN"  # noqa: S105  a variable's name
 PASSPHRASE = "MICROHOST_BACKUP_PASSPHRASE"  # noqa: S105  a variable's name
 PORT = click.IntRange(0, 65535)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -155,6 +159,78 @@ def restore(file: Path, data: Path | None) -> None:
         click.echo(f"  {each}", err=True)
 
 
+@main.command("import")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--project", required=True, metavar="NAME_OR_ID", help="Where it goes; the project must exist.")
+@click.option("--url", help="The running host.  [default: http://localhost:8000, or as it is set]")
+@click.option(
+    "--token", help="The owner's.  [default: DETA_ACCESS_TOKEN, then the one in the data directory]"
+)
+@DATA
+@click.option("--dry-run", is_flag=True, help="Check and count everything, and store nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_(directory: Path, data: Path | None, *, dry_run: bool, as_json: bool, **given: str | None) -> None:
+    """Import an export: DIRECTORY/bases/*.json and DIRECTORY/drives/*/.
+
+    Everything is checked first; a wrong export changes nothing. Items and files of the same keys and names are
+    overwritten, so an import may be repeated. A file in 'bases' is a list of items, {"items": [...]}, or one item a
+    line; a path below a Drive's directory is the file's name there.
+    """
+    from microhost.keeping import importing
+    from microhost.keeping.remote import Remote, parse_url
+
+    chosen = _load(None, data=data)
+    try:
+        if not given["project"]:
+            raise ClientError("--project is empty. Give the project's name or id.")
+        address = parse_url(given["url"] or chosen.public_url)
+    except ClientError as error:
+        _fail(error.message)
+    try:
+        with contextlib.closing(Remote(address, given["token"] or _find_token(chosen.data))) as remote:
+            plan = importing.plan_import(directory, remote, str(given["project"]), progress=_progress)
+            if not dry_run:
+                importing.Importer(remote, plan).run(progress=_progress)
+    except (ClientError, HostError, OSError) as error:
+        _fail(str(error), status=1)
+    _tell_import(plan.summary() | {"dry_run": dry_run}, as_json=as_json)
+
+
+def _tell_import(summary: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    bases, drives = (_count(len(summary[name]), name[:-1].title()) for name in ("bases", "drives"))
+    items, files = (_count(summary[name], name[:-1]) for name in ("items", "files"))
+    done = "Nothing was stored; there are" if summary["dry_run"] else "Imported"
+    click.echo(f"{done} {items} of {bases} and {files} ({_count(summary['bytes'], 'byte')}) of {drives}.")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+@contextlib.contextmanager
+def _progress(label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show how far something is, where somebody looks on."""
+    if not total_bytes or not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _find_token(data: Path) -> str:
+    file = data / "owner.token"
+    try:
+        return os.environ.get(ACCESS_TOKEN) or file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise ClientError(
+            f"There is no token: '{file}' cannot be read. Give --token or {ACCESS_TOKEN}, or name the host's"
+            " directory with --data."
+        ) from error
+
+
 def _passphrase(*, confirm: bool) -> str:
     told = os.environ.get(PASSPHRASE)
     return told or str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
@@ -172,6 +248,6 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != PASSPHRASE}
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, *, status: int = 2) -> NoReturn:
     click.echo(message, err=True)
-    sys.exit(2)
+    sys.exit(status)

@@ -67,6 +67,15 @@ DRIVE_DISK_RESERVE_BYTES = 64 * MIB
 # less than Drives leave: full Drives stop no Base, and full Bases stop no deletion
 BASE_DISK_RESERVE_BYTES = 32 * MIB
 DRIVE_THREADS = 16
+DRIVE_INDEXES_OPEN = 64
+DRIVE_INDEX_IDLE_S = 120.0
+
+# Ours: the import of an export. An item takes more room as it was written than as it is kept
+IMPORT_ITEM_CHARACTERS = 16 * MIB
+IMPORT_READ_CHARACTERS = MIB
+IMPORT_CONNECT_S = 10.0
+IMPORT_ANSWER_S = 300.0
+IMPORT_TRIES = 5
 
 # Ours: bundles
 BUNDLE_UPLOAD_BYTES = 250 * MB

@@ -335,6 +335,16 @@ class Group:
             return 0
         return 0
 
+    def task_refusals(self) -> int:
+        """Give how often a process or thread was refused because the group has as many tasks as it may have."""
+        try:
+            for line in _read(self._file("pids", "pids.events")).splitlines():
+                if line.startswith("max "):
+                    return int(line.split()[1])
+        except (OSError, ValueError):
+            return 0
+        return 0
+
     def file_cache_bytes(self) -> int:
         """Give the memory that only caches files of disks: it can be had back at any time."""
         cached = shared = 0
@@ -392,6 +402,13 @@ def remove_places(places: Iterable[str], *, kill: bool = True) -> bool:
                 os.rmdir(directory)
         gone = gone and not os.path.isdir(place)
     return gone
+
+
+def has_processes(places: Iterable[str]) -> bool:
+    """Tell whether a process is in one of the groups or below."""
+    return any(
+        _read_pids(f"{directory}/cgroup.procs") for place in places for directory, _, _ in os.walk(place)
+    )
 
 
 def _kill_place(place: str) -> None:

@@ -76,7 +76,7 @@ class TemplateState:
     sandbox: str
     state: Literal["ready", "unsafe", "failed", "died"]
     reason: str
-    cause: Literal["", "timeout", "out_of_memory"] = ""
+    cause: Literal["", "timeout", "out_of_memory", "tasks"] = ""
 
 
 @dataclass(frozen=True, slots=True)

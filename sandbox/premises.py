@@ -4,7 +4,8 @@ Theory of operation
     The data directory belongs to the host's user id; what the warden alone writes (`envs`, `cache`, `run`,
     `lock`) belongs to root and is opened once, so that a host which renames it later reaches nothing. The lock
     also keeps where the control groups of this run are: the next start finds and removes what a killed one
-    left. Mounts need no clearing: they live in namespaces that die with their processes.
+    left; what is left of other data directories it removes when nobody holds it (leftovers.py). Mounts need
+    no clearing: they live in namespaces that die with their processes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import cgroups, install, interpreters, kernel, policy, visible
+from sandbox import cgroups, install, interpreters, kernel, leftovers, policy, visible
 from sandbox.bwrap import find_bwrap
 from sandbox.certificates import Certificates
 from sandbox.etc import write_etc
@@ -43,6 +44,7 @@ class Premises:
     envs: int
     lock: int
     tree: cgroups.Tree
+    tree_lock: int
     namespace: int
     etc: str
     certificates: Certificates
@@ -73,7 +75,7 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
     data = data.absolute()
     directory = _open_data(data, uid)
     lock = _take_lock(directory, data)
-    tree = _open_tree(lock, data)
+    tree, tree_lock = _open_tree(lock, data)
     envs = _open_own(directory, "envs")
     etc = data / "run" / "etc"
     write_etc(etc, door_names=door_names)
@@ -96,6 +98,7 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
         envs=envs,
         lock=lock,
         tree=tree,
+        tree_lock=tree_lock,
         namespace=visible.open_namespace(shown),
         etc=str(etc),
         certificates=Certificates(directory, _open_ssl(directory), uid=uid),
@@ -175,8 +178,8 @@ def _take_lock(directory: int, data: Path) -> int:
     return lock
 
 
-def _open_tree(lock: int, data: Path) -> cgroups.Tree:
-    """Remove the tree of an earlier run, and make ours."""
+def _open_tree(lock: int, data: Path) -> tuple[cgroups.Tree, int]:
+    """Remove the tree of an earlier run and those of wardens that were killed, and make and lock ours."""
     name = tree_name(data)
     earlier = [
         each
@@ -195,10 +198,22 @@ def _open_tree(lock: int, data: Path) -> cgroups.Tree:
             )
         os.ftruncate(lock, 0)
         os.pwrite(lock, "".join(f"{each}\n" for each in tree.places()).encode(), 0)
+        tree_lock = _hold(layout, name)
         tree.open()
+        leftovers.sweep(layout)
     except cgroups.CgroupError as error:
         raise PremisesError(str(error)) from error
-    return tree
+    return tree, tree_lock
+
+
+def _hold(layout: cgroups.Layout, name: str) -> int:
+    try:
+        return leftovers.hold(layout, name)
+    except OSError as error:
+        raise PremisesError(
+            f"Cannot make control groups below {layout.directories()[0]}: {error.strerror}; "
+            "run as root, or let systemd delegate them (Delegate=yes)."
+        ) from error
 
 
 def _until_gone(places: list[str]) -> bool:

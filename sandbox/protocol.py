@@ -32,7 +32,8 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
 
 Events {"event", ...}
 
-    template {"sandbox", "state": "ready" | "unsafe" | "failed" | "died", "reason"}
+    template {"sandbox", "state": "ready" | "unsafe" | "failed" | "died", "reason", "cause": "" | "timeout" | "out_of_memory" | "tasks"}
+             cause: what the kernel counted while the import ran (`tasks`: more processes and threads were wanted than allowed).
              unsafe: not fit to be forked, `reason` says what it holds; stop it and attach a new sandbox in mode `fresh`
     exited   {"executor", "sandbox", "evidence"}
     gone     {"sandbox"}   nothing of it is left; told to every host, after every end, also after `stop`

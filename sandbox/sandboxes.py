@@ -13,7 +13,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import json
@@ -29,7 +28,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sandbox import doors, forksafety, launch, memory, policy, seccomp, wire
-from sandbox.cgroups import Group, Tree
+from sandbox.cgroups import Freezer, Group, Tree
+from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter
 from sandbox.memory import Doorbell
@@ -38,7 +38,8 @@ from sandbox.slots import Mounter, MountError
 BOOT_S = 20.0
 FORK_S = 5.0
 SPARE_S = 45.0
-CONTROL_BYTES = 4096
+ENDING_S = 0.05
+LOOK_AGAIN_S = 0.005
 INIT_MEMORY_BYTES = 256 * 1024 * 1024
 INIT_TASKS = 16
 MICRO_TASKS = 4096
@@ -47,19 +48,12 @@ SPARE_RETRY_S = 2.0
 SPARE_RETRY_LONGEST_S = 60.0
 EVIDENCE_KEPT = 4096
 
+Cause = Literal["", "timeout", "out_of_memory", "tasks"]
 State = Literal["booting", "booted", "importing", "ready", "unsafe", "ending", "gone"]
 
 
 class SandboxError(Exception):
     """Report that a sandbox cannot do what was asked, in one sentence."""
-
-
-class GuestError(Exception):
-    """Report that the guest broke the contract or died; its sandbox ends. `cause` is for programs."""
-
-    def __init__(self, message: str, cause: str = "") -> None:
-        super().__init__(message)
-        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ class Sandbox:
         self._micro = means.tree.group("micros", f"m{order.micro}")
         self._group = self._micro.child(f"s{order.sandbox}")
         self._waiting_room = self._group.child("template")
-        self._control: socket.socket | None = None
+        self._control: Control | None = None
         self._bwrap: launch.Child | None = None
         self._boot_log = -1
         self._template = 0
@@ -126,7 +120,7 @@ class Sandbox:
         self._namespace = -1
         self._template_tmp = -1
         self.doors: list[int] = []
-        self._reply: asyncio.Future[bytes] | None = None
+        self._import_bell: Doorbell | None = None
         self._overlay = False
         self._free_slots = list(range(policy.SLOTS - 1, -1, -1))
         self._prepared: list[Slot] = []
@@ -150,7 +144,7 @@ class Sandbox:
             async with asyncio.timeout(BOOT_S):
                 self._make_groups()
                 self._launch()
-                if await self._hear() != b"B":
+                if await self._guest.expect() != b"B":
                     raise GuestError("the guest did not say that it is up")
                 self._find_template()
                 # the move may take 16 ms, the doors 2: neither waits for the other
@@ -177,8 +171,7 @@ class Sandbox:
 
     def _launch(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._control = ours
+        self._control = Control(ours, on_breach=self._end_soon)
         self._boot_log = os.memfd_create("boot-log", os.MFD_CLOEXEC)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         run, arguments, program = self._describe()
@@ -199,9 +192,8 @@ class Sandbox:
         finally:
             theirs.close()
             wire.close([null, arguments, program])
-        loop = asyncio.get_running_loop()
-        loop.add_reader(ours.fileno(), self._on_control)
-        loop.add_reader(self._bwrap.pidfd, self._on_death)
+        self._control.listen()
+        asyncio.get_running_loop().add_reader(self._bwrap.pidfd, self._on_death)
 
     def _describe(self) -> tuple[policy.RunPolicy, int, int]:
         run = policy.RunPolicy(
@@ -216,6 +208,11 @@ class Sandbox:
         )
         arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
         return run, arguments, _memfd(seccomp.program())
+
+    @property
+    def _guest(self) -> Control:
+        assert self._control is not None
+        return self._control
 
     def _find_template(self) -> None:
         """Find the guest: the only child of bwrap's only child. No tenant code has run yet."""
@@ -269,15 +266,15 @@ class Sandbox:
         try:
             self._template_tmp = self._keep(await self._means.mounter.attach(self._namespace, code))
             # asked first: the answer may come before this task runs again
-            answer = self._expect()
-            self._tell(b"A" + json.dumps({"mode": mode}).encode(), descriptors)
+            answer = self._guest.expect()
+            self._guest.tell(b"A" + json.dumps({"mode": mode}).encode(), descriptors)
         except (MountError, OSError, GuestError) as error:
             await self.end(f"the code could not be attached: {error}")
             raise SandboxError(f"Sandbox '{self.id}' could not take the revision: {error}.") from error
         self._spawn(self._import(answer))
 
     async def _import(self, answer: asyncio.Future[bytes]) -> None:
-        bell = Doorbell(
+        self._import_bell = bell = Doorbell(
             self._waiting_room,
             limit_bytes=self.order.memory_bytes,
             tmp=self._template_tmp,
@@ -288,7 +285,7 @@ class Sandbox:
             async with asyncio.timeout(self._means.import_s):
                 word = await answer
             if word == b"F":
-                self._announce("failed", "the import failed; the report says why")
+                self._announce("failed", *self._explain_import("the import failed; the report says why"))
                 await self.end("")
                 return
             if word not in (b"R0", b"R1"):
@@ -299,25 +296,33 @@ class Sandbox:
             self._announce("failed", reason, "timeout")
             await self.end("")
         except (GuestError, MountError, OSError) as error:
-            if bell.exceeded or bell.kernel_killed():
-                limit = self.order.memory_bytes // (1024 * 1024)
-                await self.end(f"the import needed more than {limit} MB of memory", "out_of_memory")
-            else:
-                await self.end(str(error))
+            await self.end(str(error))
         finally:
             bell.close()
+
+    def _explain_import(self, reason: str) -> tuple[str, Cause]:
+        """Give why an import came to its end and the cause: what the kernel counted, else `reason`."""
+        bell = self._import_bell
+        if bell is not None and (bell.exceeded or bell.kernel_killed()):
+            limit = self.order.memory_bytes // (1024 * 1024)
+            return f"the import needed more than {limit} MB of memory", "out_of_memory"
+        if self._waiting_room.task_refusals():
+            return f"the import wanted more than {self.order.tasks} tasks", "tasks"
+        return reason, ""
 
     async def _judge(self, interval_timer: bool) -> None:
         """Freeze the imported template and decide whether it may be forked."""
         freezer = self._waiting_room.open_freezer()
+        deadline = time.monotonic() + ENDING_S
         try:
-            os.write(freezer.descriptor, freezer.freeze)
-            await self._until_frozen(self._waiting_room)
-            reason = "the import started an interval timer" if interval_timer else ""
-            if self.mode == "fork":
-                reason = reason or forksafety.find_reason(self._template)
-            if not reason and self._waiting_room.processes() != [self._template]:
-                reason = "the import started another process"
+            reason = await self._look(freezer)
+            while reason and not interval_timer and time.monotonic() < deadline:
+                # a thread that the import has joined still is in the kernel for a moment, longer on a busy machine
+                os.write(freezer.descriptor, freezer.thaw)
+                await asyncio.sleep(LOOK_AGAIN_S)
+                reason = await self._look(freezer)
+            if interval_timer:
+                reason = "the import started an interval timer"
             self._overlay = await self._means.mounter.seal(self._namespace)
             os.write(freezer.descriptor, freezer.thaw)
         finally:
@@ -330,6 +335,15 @@ class Sandbox:
         self.state = "ready"
         self._announce("ready", "")
         self._spawn(self._forge())
+
+    async def _look(self, freezer: Freezer) -> str:
+        """Freeze the template and say what it holds that no fork can share."""
+        os.write(freezer.descriptor, freezer.freeze)
+        await self._until_frozen(self._waiting_room)
+        reason = forksafety.find_reason(self._template) if self.mode == "fork" else ""
+        if not reason and self._waiting_room.processes() != [self._template]:
+            reason = "the import started another process"
+        return reason
 
     async def _until_frozen(self, group: Group) -> None:
         async with asyncio.timeout(FORK_S):
@@ -428,8 +442,8 @@ class Sandbox:
         before = set(_children(self._template))
         try:
             slot.thaw()
-            answer = self._expect()
-            self._tell(b"S" + struct.pack(">H", slot.number), [theirs.fileno(), stdout, stderr])
+            answer = self._guest.expect()
+            self._guest.tell(b"S" + struct.pack(">H", slot.number), [theirs.fileno(), stdout, stderr])
         finally:
             theirs.close()
             wire.close([stdout, stderr])
@@ -596,24 +610,27 @@ class Sandbox:
             }
             self._means.emit(event, executor.holder)
 
-    def _announce(self, state: str, reason: str, cause: str = "") -> None:
+    def _announce(self, state: str, reason: str, cause: Cause = "") -> None:
         event = {"event": "template", "sandbox": self.id, "state": state, "reason": reason, "cause": cause}
         self._means.emit(event, None)
 
     def _on_death(self) -> None:
         self._end_soon("its first process ended")
 
-    def _end_soon(self, reason: str, cause: str = "") -> None:
+    def _end_soon(self, reason: str, cause: Cause = "") -> None:
         self._spawn(self.end(reason, cause))
 
-    async def end(self, reason: str, cause: str = "") -> None:
+    async def end(self, reason: str, cause: Cause = "") -> None:
         """Kill everything, settle every executor, remove everything. A `reason` is told as the event `died`."""
         if self._end_task is None:
             self._end_task = asyncio.get_running_loop().create_task(self._end(reason, cause))
         await asyncio.shield(self._end_task)
 
-    async def _end(self, reason: str, cause: str) -> None:
+    async def _end(self, reason: str, cause: Cause) -> None:
         attached = self.state in ("importing", "ready", "unsafe")
+        if self.state == "importing" and reason and not cause:
+            # whoever noticed first does not know why: the first process ends with its last child
+            reason, cause = self._explain_import(reason)
         self.state = "ending"
         self._stop_listening()
         if reason:
@@ -637,11 +654,9 @@ class Sandbox:
     def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
         if self._control is not None:
-            loop.remove_reader(self._control.fileno())
+            self._control.stop_listening()
         if self._bwrap is not None:
             loop.remove_reader(self._bwrap.pidfd)
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(GuestError("the sandbox was ended"))
         self._work.set()
         while self._waiters:
             _, future = self._waiters.popleft()
@@ -674,46 +689,7 @@ class Sandbox:
         self._boot_log = self._namespace = self._template_tmp = self._template_pidfd = -1
         self.doors = []
 
-    # --- the control socket
-
-    def _expect(self) -> asyncio.Future[bytes]:
-        """Say that the guest has the word next."""
-        self._reply = asyncio.get_running_loop().create_future()
-        return self._reply
-
-    async def _hear(self) -> bytes:
-        return await self._expect()
-
-    def _tell(self, word: bytes, descriptors: list[int]) -> None:
-        assert self._control is not None
-        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-        try:
-            self._control.sendmsg([word], control, socket.MSG_NOSIGNAL)
-        except OSError as error:
-            raise GuestError(f"the guest does not listen: {error.strerror}") from error
-
-    def _on_control(self) -> None:
-        assert self._control is not None
-        try:
-            word, ancillary, flags, _ = self._control.recvmsg(
-                CONTROL_BYTES, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC
-            )
-        except BlockingIOError:
-            return
-        except OSError:
-            word, ancillary, flags = b"", [], 0
-        _close_received(ancillary)
-        if self._reply is not None and not self._reply.done():
-            if not word:
-                self._reply.set_exception(GuestError("the guest died"))
-            elif flags & socket.MSG_TRUNC or ancillary:
-                self._reply.set_exception(GuestError("the guest said more than the contract allows"))
-            else:
-                self._reply.set_result(word)
-        else:
-            self._end_soon("the guest spoke out of turn" if word else "the guest died")
-        if not word:
-            asyncio.get_running_loop().remove_reader(self._control.fileno())
+    # --- small things
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -768,11 +744,3 @@ def _memfd(data: bytes) -> int:
         file.write(data)
     os.lseek(memfd, 0, os.SEEK_SET)
     return memfd
-
-
-def _close_received(ancillary: list[tuple[int, int, bytes]]) -> None:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            received = array.array("i")
-            received.frombytes(data[: len(data) - len(data) % received.itemsize])
-            wire.close(received)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,9 +64,16 @@ def wait_until(probe: Callable[[], T], wanted: str, *, timeout_s: float = 15.0, 
 class Host:
     """A running `microhost serve` with a data directory of its own."""
 
-    def __init__(self, data: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start it on a free port and wait until it says that it listens."""
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        """Start it on a free port and wait until it says that it listens. `command` stands in for `microhost`."""
         self.data = data
+        self.command = command or [str(Path(sys.executable).parent / "microhost")]
         self.options = options
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
         self.port = 0
@@ -75,7 +82,7 @@ class Host:
 
     def _start(self) -> None:
         begun = time.monotonic()
-        command = [str(Path(sys.executable).parent / "microhost"), "serve", "--data", str(self.data)]
+        command = [*self.command, "serve", "--data", str(self.data)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *self.options],

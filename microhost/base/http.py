@@ -25,7 +25,7 @@ import structlog
 from microhost.base import items, query, updates
 from microhost.base.query_sql import compile_query
 from microhost.errors import ClientError, NotFoundError, OverloadedError, StorageFullError
-from microhost.limits import BASE_BODY_BYTES, BASE_NAME_BYTES, BASE_QUERY_BYTES
+from microhost.limits import BASE_BODY_BYTES, BASE_QUERY_BYTES
 from microhost.storage.base_file import Change, StoredItem
 from microhost.storage.base_pages import Page, Wanted
 
@@ -111,9 +111,7 @@ async def _serve(
     if handler is None:
         allowed = (b"allow", ", ".join(handlers).encode())
         return 405, _errors("This address does not take that method."), (allowed,)
-    base = _decode(parts[3], "name of the Base")
-    if not base or len(base.encode()) > BASE_NAME_BYTES or any(ord(each) < 32 for each in base):
-        raise ClientError(f"The name of a Base has 1 to {BASE_NAME_BYTES} bytes and no control characters.")
+    base = items.check_base(_decode(parts[3], "name of the Base"))
     key = _decode(parts[5], "key") if len(parts) > 5 else ""
     if len(parts) > 5:
         items.check_key(key)

@@ -23,6 +23,7 @@ from microhost.limits import (
     BASE_ITEM_BYTES,
     BASE_KEY_BYTES,
     BASE_KEY_CHARACTERS,
+    BASE_NAME_BYTES,
     BASE_NESTING,
     BASE_NUMBER_DIGITS,
     BASE_PUT_ITEMS,
@@ -152,6 +153,13 @@ def _check_names(value: dict[str, Any]) -> None:
     for name in value:
         if "\0" in name:
             raise ClientError("The name of an attribute holds a NUL character.")
+
+
+def check_base(name: str) -> str:
+    """Check the name of a Base and give it back. Raises: ClientError."""
+    if not name or len(name.encode()) > BASE_NAME_BYTES or any(ord(each) < 32 for each in name):
+        raise ClientError(f"The name of a Base has 1 to {BASE_NAME_BYTES} bytes and no control characters.")
+    return name
 
 
 def check_key(key: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from microhost.cli.api import API, Api
-from microhost.cli.failures import CliError
+from microhost.cli.failures import UNREACHABLE, CliError
 from microhost.cli.local_files import LocalFile, Scanner, pack, read_parts
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
@@ -119,7 +119,9 @@ def _listen(api: Api, response: Any, listener: Listener) -> dict[str, Any]:
         elif event.name == "refused":
             raise api.refusal(int(event.data["status"]), event.data)
     raise CliError(
-        "The server ended the connection before it said how the deployment went.", "Look: deta releases"
+        "The server ended the connection before it said how the deployment went.",
+        "Look: deta releases",
+        exit_code=UNREACHABLE,
     )
 
 

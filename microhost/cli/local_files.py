@@ -60,11 +60,15 @@ class Scanner:
         rules = self.rules()
         found: dict[str, LocalFile] = {}
         for path, source in _walk(self.root, rules):
-            found[path] = self._read(path, source)
+            try:
+                found[path] = self._read(path, source)
+            except FileNotFoundError:
+                continue  # it went since its folder was listed, as an editor's own files do
         _check_size(found)
         return found
 
     def _read(self, path: str, source: Path) -> LocalFile:
+        """Give a file with its checksum. Raises: FileNotFoundError when it is gone; CliError."""
         try:
             path.encode()
         except UnicodeEncodeError as error:
@@ -78,6 +82,8 @@ class Scanner:
             if known is None or known[0] != stamp:
                 known = (stamp, checksum(source))
                 self._known[path] = known
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise CliError(f"'{path}' cannot be read: {_said(error)}.", LEAVE_OUT) from error
         return LocalFile(path, source, status.st_size, known[1])

@@ -33,6 +33,8 @@ COMMANDS = {
     "projects": ("projects", "projects", "List projects"),
     "new": ("new", "new", "Create a new Micro"),
     "deploy": ("deploy", "deploy", "Deploy what changed"),
+    "watch": ("watch", "watch", "Deploy every save as it happens"),
+    "dev": ("dev", "dev", "Run a Micro here, on a host of its own"),
     "details": ("details", "details", "Show a Micro"),
     "auth": ("auth", "auth", "Change who may call a Micro"),
     "update": ("update", "update", "Change a Micro's name, runtime or environment variables"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from microhost.cli.settings import replace_file
 
 INFO = "prog_info"
 STATE = "state"
+MICRO_VARIABLE = "DETA_MICRO"  # "project/micro": for commands in another terminal than that of `deta dev`
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class MicroDirectory:
     runtime: str
     server: str | None  # None when the original wrote it
     more: Mapping[str, Any] = field(default_factory=dict)
+    is_kept: bool = True  # False: nothing of it is written into the directory
 
     @property
     def address(self) -> str:
@@ -44,7 +47,8 @@ class MicroDirectory:
 
     def keep_state(self, files: Mapping[str, str]) -> None:
         """Keep what is deployed now. Raises: CliError."""
-        _write(self.root, STATE, dict(sorted(files.items())))
+        if self.is_kept:
+            _write(self.root, STATE, dict(sorted(files.items())))
 
 
 def find(root: Path) -> MicroDirectory | None:
@@ -73,9 +77,11 @@ def find(root: Path) -> MicroDirectory | None:
     )
 
 
-def get(root: Path) -> MicroDirectory:
-    """Give what a directory is. Raises: CliError when it is no Micro's."""
+def get(root: Path, environment: Mapping[str, str] = os.environ) -> MicroDirectory:
+    """Give what a directory is, or the Micro that the environment names for it. Raises: CliError when it is none."""
     found = find(root)
+    if told := environment.get(MICRO_VARIABLE):
+        return _told(told, root, found)
     if found is None:
         if not root.is_dir():
             raise CliError(f"There is no directory '{root}'.", exit_code=USAGE)
@@ -87,8 +93,39 @@ def get(root: Path) -> MicroDirectory:
     return found
 
 
+def runtime_of(root: Path, found: MicroDirectory | None) -> str:
+    """Give a directory's runtime: what is written down, else what its entry file tells."""
+    if found is not None:
+        return found.runtime
+    is_node = (root / "index.js").exists() and not (root / "main.py").exists()
+    return "node" if is_node else "python"
+
+
+def refuse_told(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse to make a Micro of a directory while the environment names one. Raises: CliError."""
+    if environment.get(MICRO_VARIABLE):
+        raise CliError(
+            f"{MICRO_VARIABLE} names the Micro that commands are for here, so none is made.",
+            f"Leave it first: unset {MICRO_VARIABLE} MICROHOST_URL DETA_ACCESS_TOKEN",
+            exit_code=USAGE,
+        )
+
+
+def _told(told: str, root: Path, found: MicroDirectory | None) -> MicroDirectory:
+    project, _, micro = told.partition("/")
+    if not project or not micro or not root.is_dir():
+        sentence = (
+            f"There is no directory '{root}'." if project and micro else f"{MICRO_VARIABLE} says {told!r}."
+        )
+        raise CliError(sentence, f"{MICRO_VARIABLE} looks like project/micro.", exit_code=USAGE)
+    name = found.name if found else root.absolute().name
+    return MicroDirectory(root, micro, name, project, runtime_of(root, found), None, is_kept=False)
+
+
 def link(root: Path, micro: Mapping[str, Any], *, project: str, server: str) -> MicroDirectory:
     """Write down that a directory is this Micro's, as the API shows it. Raises: CliError."""
+    if os.environ.get(MICRO_VARIABLE):
+        return get(root)  # the directory stays what it is
     before = find(root) if (root / STATE_FOLDER / INFO).exists() else None
     content = {
         **(before.more if before else {}),

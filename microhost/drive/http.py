@@ -37,7 +37,7 @@ from microhost.drive.messages import (
 from microhost.drive.names import UNTOLD, check_content_type, check_drive, check_name, guess_content_type
 from microhost.drive.queries import parse_path, parse_query, read_limit, read_part, read_recursive
 from microhost.drive.removal import parse_names
-from microhost.errors import ClientError, NotFoundError
+from microhost.errors import ClientError, HostError, NotFoundError
 from microhost.limits import DRIVE_DELETE_BODY_BYTES, DRIVE_FILE_BYTES, DRIVE_PART_BYTES
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
@@ -128,10 +128,15 @@ class DriveService:
         query = parse_query(scope["query_string"])
         asked = Asked(scope, receive, project, project_id, drive, query, upload_id)
         handler = handlers[scope["method"]]
-        if handler is None:
-            await send_file(self._drives, project, asked.place, scope, (receive, send))
-        else:
-            await send_answer(send, await handler(asked))
+        try:
+            if handler is None:
+                await send_file(self._drives, project, asked.place, scope, (receive, send))
+            else:
+                await send_answer(send, await handler(asked))
+        except (HostError, OSError) as error:
+            if self._drives.is_gone(project_id):  # meanwhile: whatever failed, that is why
+                raise NotFoundError("There is no such project.") from error
+            raise
 
     def _split(self, scope: Scope) -> list[str]:
         parts = parse_path(scope.get("raw_path") or scope["path"].encode())[1:]

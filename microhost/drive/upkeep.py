@@ -3,7 +3,8 @@
 Theory of operation
     One thread. At start and then hourly it sweeps every project: idle uploads, garbage, orphans. In between it takes
     the files whose last verification is longest ago and compares them with their hashes, never faster than
-    `DRIVE_VERIFY_BYTES_PER_S`. What it finds damaged is logged, and is not given to readers any more.
+    `DRIVE_VERIFY_BYTES_PER_S`. What it finds damaged is logged, and is not given to readers any more. All the while it
+    lets go of indexes that nobody uses.
     A predecessor that still drains may be at work on the same files: a sweep leaves alone what is young.
 """
 
@@ -20,6 +21,8 @@ from microhost.errors import NotFoundError
 from microhost.limits import DRIVE_SWEEP_S, DRIVE_VERIFY_BYTES_PER_S, DRIVE_VERIFY_S
 from microhost.storage.drives import Drives
 from microhost.storage.project_drives import ProjectDrives
+
+CLOSE_IDLE_S = 30.0
 
 log = structlog.get_logger("drive")
 
@@ -44,6 +47,7 @@ class Upkeep:
         self._clock = clock
         self._sweep_s = sweep_s
         self._bytes_per_s = bytes_per_s
+        self._closed_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drive-upkeep", daemon=True)
 
@@ -62,7 +66,10 @@ class Upkeep:
             turn_ends_at = time.monotonic() + self._sweep_s
             for project_id in self._drives.list_projects():
                 self._look_after(project_id)
-            self._stopping.wait(max(0.0, turn_ends_at - time.monotonic()))
+            while not self._stopping.wait(max(0.0, min(CLOSE_IDLE_S, turn_ends_at - time.monotonic()))):
+                self._close_idle()
+                if time.monotonic() >= turn_ends_at:
+                    break
 
     def _look_after(self, project_id: str) -> None:
         try:
@@ -79,6 +86,12 @@ class Upkeep:
         while not self._stopping.is_set() and project.verify_next(before, self._pace):
             pass
 
+    def _close_idle(self) -> None:
+        if time.monotonic() - self._closed_at >= CLOSE_IDLE_S:
+            self._closed_at = time.monotonic()
+            self._drives.close_idle()
+
     def _pace(self, count: int) -> None:
+        self._close_idle()
         if self._stopping.wait(count / self._bytes_per_s):
             raise StoppedError

@@ -51,6 +51,11 @@ class ConsoleRequest:
         self.cycle: Cycle | None = None
         self._parts: list[bytes] = []
 
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether something of the answer was written."""
+        return self.cycle is not None and self.cycle.response_started
+
     def start(self) -> None:
         """Begin the application's task."""
         connection = self.connection

@@ -28,6 +28,7 @@ from microhost.gateway import pages
 from microhost.gateway.access import Route, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
+from microhost.gateway.halfclosed import LOOKS_A_PROBE, LOOKS_S, was_reset
 from microhost.gateway.hosts import Names
 from microhost.gateway.relay import HttpExecution, meta_of, too_large
 from microhost.gateway.upstream import Upstreams
@@ -204,6 +205,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._tunnel: WebSocketExecution | None = None
         self._paused = 0
+        self._has_ended = False
+        self._looks = 0
         self._is_full = False
         self._seen: tuple[int, int] = (-1, 0)
         self._seen_at = 0.0
@@ -246,8 +249,16 @@ class GatewayProtocol(HttpToolsProtocol):
         self._waiting.clear()
         self._held = b""
 
-    def eof_received(self) -> None:
-        """Take a half-closed connection for a closed one."""
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a visitor who has sent a whole request and no more; close when there is none, and where TLS cannot half-close."""
+        self._has_ended = True
+        waits = self._active or (self._waiting[0] if self._waiting else None)
+        is_owed = waits is not None and waits is not self._parsed and self._tunnel is None
+        if not is_owed or not self.transport.can_write_eof():
+            return False
+        for delay_s in LOOKS_S:
+            self.loop.call_later(delay_s, self._look_for_visitor)
+        return True
 
     def pause_writing(self) -> None:
         """Slow down whoever is sending to this visitor."""
@@ -446,6 +457,9 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._active.flush()
         finally:
             self._advancing = False
+        if self._has_ended and self._active is None:
+            self._close()
+            return
         is_blocked = bool(self._held) or (bool(self._waiting) and self._active is not None)
         if is_blocked != bool(self._paused & _QUEUE):
             self._pause(_QUEUE, is_blocked)
@@ -454,6 +468,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._active is not None or not self._waiting or self.transport.is_closing():
             return False
         exchange = self._waiting[0]
+        if self._has_ended and exchange is self._parsed:
+            return False  # the rest of it will not come
         if not exchange.may_start:
             self._invite(exchange)
             return False
@@ -597,11 +613,26 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Compare with the last visit; close what has not moved for too long."""
+        if self._has_ended:
+            self._look_for_visitor()
         state, patience_s = self._state()
         if state != self._seen:
             self._seen, self._seen_at = state, now
         elif now - self._seen_at >= patience_s - PERIOD_S:
             self._run_out(state[0])
+
+    def _look_for_visitor(self) -> None:
+        """Find out whether somebody who stopped sending still waits for the answer."""
+        if self.transport.is_closing():
+            return
+        if was_reset(self.transport):
+            self.transport.abort()
+            return
+        active = self._active
+        if isinstance(active, HttpExecution | ConsoleRequest) and not active.has_begun:
+            if active.head.version == "1.1" and self._looks % LOOKS_A_PROBE == 0:
+                self.transport.write(pages.CONTINUE)
+            self._looks += 1
 
     def _state(self) -> tuple[tuple[int, int], float]:
         patience = self.gateway.patience

@@ -71,12 +71,15 @@ class HttpExecution(Work):
         "_chunked",
         "_discard",
         "_fault",
+        "_has_faulted",
         "_head_sent",
         "_last_sent",
+        "_left",
         "_meta",
         "_parts",
         "_pools",
         "_remaining",
+        "_said_all",
         "answered",
         "body_bytes",
         "complete",
@@ -105,9 +108,12 @@ class HttpExecution(Work):
         self.answered = False
         self._head_sent = False
         self._discard = False
+        self._said_all = False
+        self._left = False
         self._chunked = False
         self._remaining: int | None = None
         self._fault: Fault | None = None
+        self._has_faulted = False
 
     # What the connection tells
 
@@ -115,6 +121,11 @@ class HttpExecution(Work):
     def may_start(self) -> bool:
         """Tell whether an executor should be taken now: a slow sender of a short body shall not hold one."""
         return self.complete or self.head.length is None or self.body_bytes >= REQUEST_BUFFER_BYTES
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether something of the answer was written."""
+        return self._head_sent or self.answered
 
     def start(self) -> None:
         """Ask for an executor."""
@@ -152,6 +163,7 @@ class HttpExecution(Work):
             return
         self.status = ABORTED_STATUS
         if self.executor is not None:
+            self._left = True
             self.executor.send(b"X")
             self.executor.resume_reading()
         else:
@@ -197,10 +209,12 @@ class HttpExecution(Work):
     def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
         """Take a piece of the response."""
         if kind == _H:
+            self._said_all = meta[1] != _MORE
             if self._head_sent or self.answered or self._discard:
                 raise ContractError("a second response")
             self._respond(meta, body)
         elif kind == _D:
+            self._said_all = meta[1] != _MORE
             if self._discard:
                 return
             if not self._head_sent or self.answered:
@@ -212,15 +226,21 @@ class HttpExecution(Work):
     def faulted(self, fault: Fault) -> None:
         """Keep the guest's account until the end."""
         self._fault = fault
+        self._has_faulted = True
+
+    def check_end(self) -> None:
+        """Allow an end after a whole response, a fault of the guest's own, or `X`.
+
+        Raises: ContractError.
+        """
+        if not self._said_all and not self._left and not self._has_faulted:
+            raise ContractError("an end without a whole response")
 
     def ended(self, log: str) -> None:
-        """Answer if that has not been done, and record."""
+        """Record; what is wrong with the response was answered when it was seen."""
         failure: Failure | None = None
         if self._fault is not None:
             failure = Failure(self._fault.cause, self._fault.message)
-        elif not self.answered and self.connection is not None and not self._discard:
-            said = "sent an incomplete response" if self._head_sent else "sent no response"
-            failure = Failure("bad_response", f"Micro '{self.micro.name}' {said}.")
         elif self._discard:
             failure = Failure("bad_response", self._bad_message())
         self._finish(failure, log)

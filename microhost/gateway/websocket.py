@@ -232,13 +232,19 @@ class WebSocketExecution(Work):
         """Keep the guest's account until the end."""
         self._fault = fault
 
+    def check_end(self) -> None:
+        """Allow an end after a close by either side, a refusal, or a fault.
+
+        Raises: ContractError.
+        """
+        if not self._said_gone and not self.answered and self._fault is None:
+            raise ContractError("an end without a close")
+
     def ended(self, log: str) -> None:
-        """Close if that has not been done, and record."""
+        """Record."""
         failure: Failure | None = None
         if self._fault is not None:
             failure = Failure(self._fault.cause, self._fault.message)
-        elif not self._accepted and not self.answered and self.connection is not None:
-            failure = Failure("bad_response", f"Micro '{self.micro.name}' sent no response.")
         self._finish(failure, log)
 
     def failed(self, failure: Failure, log: str) -> None:

@@ -59,12 +59,18 @@ class Call(Work):
         """Keep the guest's account."""
         self.fault = fault
 
+    def check_end(self) -> None:
+        """Allow an end after a fault or a whole result.
+
+        Raises: ContractError.
+        """
+        if self.fault is None and not self._complete:
+            raise ContractError("an end without a result")
+
     def ended(self, log: str) -> None:
         """Settle the outcome."""
         if self.fault is not None:
             self._settle(Failure(self.fault.cause, self.fault.message), log)
-        elif not self._complete:
-            self._settle(Failure("bad_result", f"Micro '{self.micro.name}' gave no result."), log)
         elif self._result_bytes > EVENT_RESULT_BYTES:
             message = (
                 f"The result is {self._result_bytes:,} bytes; at most {EVENT_RESULT_BYTES:,} may be returned."
@@ -74,7 +80,10 @@ class Call(Work):
             self._settle(None, log)
 
     def failed(self, failure: Failure, log: str) -> None:
-        """Settle the outcome."""
+        """Settle the outcome. What broke the contract was no result, whatever it was."""
+        if failure.cause == "bad_response" and self.fault is None:
+            message = f"Micro '{self.micro.name}' sent what is no result and was stopped."
+            failure = Failure("bad_result", message, failure.peak_memory_bytes)
         self._settle(failure, log)
 
     def refused(self, error: Exception) -> None:

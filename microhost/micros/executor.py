@@ -227,6 +227,7 @@ class Executor:
             self.work.executor_full(full)
 
     def _end(self, work: Work) -> None:
+        work.check_end()
         self.work = None
         self.deadline = NEVER
         self._channel.resume_reading()

@@ -5,19 +5,24 @@ Theory of operation
     has ended (its end frame was sent after its last byte was flushed) `take` empties the pipes before the next one may
     begin, so that a line belongs to exactly one execution. Beyond the cap the loop no longer listens: a flood fills its pipe,
     waits, and is thrown away in small portions by `discard`, which the pool calls every 50 ms. So a flood
-    slows down the one who makes it and nobody else.
+    slows down the one who makes it and nobody else. A start has a deadline and a failure to report, which must not wait behind
+    its own flood: `shedding` throws it away much faster for as long as the start lasts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
+from collections.abc import AsyncIterator
 
 from microhost.limits import LOG_BYTES_PER_EXECUTION
 
 READ_BYTES = 64 * 1024
 DRAIN_BYTES_MAX = 1024 * 1024
+SHED_S = 0.002  # a pipe's 64 KiB each time: at least 32 MB/s
+SHED_QUIET_S = 0.02
 
 
 class Output:
@@ -111,3 +116,20 @@ class Output:
             self._loop.remove_reader(fd)
             self._poll.unregister(fd)
             os.close(fd)
+
+
+@contextlib.asynccontextmanager
+async def shedding(output: Output) -> AsyncIterator[None]:
+    """Throw away what is printed beyond the cap inside the block, without waiting for the pool's turn."""
+    task = asyncio.get_running_loop().create_task(_shed(output))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _shed(output: Output) -> None:
+    while True:
+        await asyncio.sleep(SHED_S if output.muted else SHED_QUIET_S)
+        if output.muted:
+            output.discard(DRAIN_BYTES_MAX)

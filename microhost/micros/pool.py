@@ -37,6 +37,7 @@ from microhost.limits import (
 from microhost.micros.call import Call
 from microhost.micros.cores import Meter, count_cores, meter_beside
 from microhost.micros.executor import NEVER, Executor, GuestReport
+from microhost.micros.output import shedding
 from microhost.micros.starting import BeforeCode, Import, Starter, fingerprint
 from microhost.micros.template import StartedRevision, Template
 from microhost.micros.work import Work
@@ -489,7 +490,8 @@ class Pools:
             patience = LIFESPAN_STARTUP_S + (IMPORT_TIMEOUT_S if template.mode == "fresh" else 0.0)
             executor.deadline = self.now() + patience
             await executor.open()
-            await executor.ready
+            async with shedding(executor.output):
+                await executor.ready
             executor.deadline = NEVER
             return executor, executor.output.take()
         finally:

@@ -23,7 +23,7 @@ import msgspec
 from microhost.errors import MicroError
 from microhost.limits import EXECUTION_TASKS, EXECUTION_TMP_BYTES, IMPORT_TIMEOUT_S, MIB
 from microhost.micros.executor import GuestReport
-from microhost.micros.output import Output
+from microhost.micros.output import Output, shedding
 from microhost.records import Micro, Revision
 from sandbox.client import WardenError
 
@@ -148,7 +148,8 @@ class Starter:
                 reader.close()
                 raise
         try:
-            state = await self._imported(micro, sandbox, log)
+            async with shedding(log):
+                state = await self._imported(micro, sandbox, log)
             if state.state == "unsafe":
                 log.close()
                 await self._stop(sandbox)
@@ -193,16 +194,19 @@ def _slow_import(micro: Micro) -> str:
 def _import_error(micro: Micro, state: TemplateState, said: GuestReport, log: str) -> MicroError:
     if state.cause == "timeout":
         return MicroError("timeout", _slow_import(micro), log=log)
+    beyond = (
+        f" It reached the limit of {EXECUTION_TASKS} processes and threads." if state.cause == "tasks" else ""
+    )
     if said.message and not said.ok:
         text = f"{log}{'' if not log or log.endswith(chr(10)) else chr(10)}{said.traceback}"
-        return MicroError("import_error", said.message, log=text)
+        return MicroError("import_error", said.message + beyond, log=text)
     if state.cause == "out_of_memory":
         return MicroError(
             "out_of_memory",
             f"Micro '{micro.name}' used more than {micro.memory_mb} MB of memory at import.",
             log=log,
         )
-    return MicroError("import_error", f"Micro '{micro.name}' ended while it was imported.", log=log)
+    return MicroError("import_error", f"Micro '{micro.name}' ended while it was imported.{beyond}", log=log)
 
 
 @contextlib.contextmanager

@@ -106,8 +106,15 @@ class Work:
     def executor_full(self, full: bool) -> None:
         """Stop or resume sending to the executor."""
 
+    def check_end(self) -> None:
+        """Learn that the guest says the execution is over; `ended` follows.
+
+        Raises: ContractError when it owes an answer still: its code may be running, and would answer the next visitor.
+        """
+        raise NotImplementedError
+
     def ended(self, log: str) -> None:
-        """Learn that the guest said `e`: the execution is over and the executor lives on."""
+        """Learn that the execution is over, as `check_end` allowed, and the executor lives on."""
         raise NotImplementedError
 
     def failed(self, failure: Failure, log: str) -> None:

@@ -276,14 +276,14 @@ def create_file(file: Path) -> None:
 
 def open_writer(file: Path) -> Connection:
     """Open the one connection that writes."""
-    sql = connect(file)
+    sql = connect(file, create=False)
     sql.pragma("journal_size_limit", LOG_BYTES_KEPT)
     return sql
 
 
 def open_reader(file: Path) -> Connection:
     """Open a connection that reads, with the functions that conditions call."""
-    sql = connect(file)
+    sql = connect(file, create=False)
     sql.pragma("query_only", True)
     sql.create_scalar_function("is_same", lambda *texts: is_same_text(*texts), 2, deterministic=True)
     sql.create_scalar_function("is_inside", lambda *texts: is_inside(*texts), 2, deterministic=True)

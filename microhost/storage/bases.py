@@ -28,6 +28,7 @@ from microhost.limits import BASE_FILE_IDLE_S, BASE_FILES_OPEN
 from microhost.storage.base_file import BaseFile, Change, StoredItem
 from microhost.storage.base_indexes import BaseIndex, check_path
 from microhost.storage.base_pages import Page, Wanted
+from microhost.storage.database import remove_database
 from microhost.storage.files import make_directory, sync_directory
 from microhost.storage.scans import ScanNotes, Suggestion
 
@@ -58,8 +59,13 @@ class Bases:
         now: Callable[[], float] = time.time,
         files_open: int = BASE_FILES_OPEN,
         idle_s: float = BASE_FILE_IDLE_S,
+        is_known: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """Keep the files in `directory`; `now` counts seconds since 1970. Nothing is opened yet."""
+        """Keep the files in `directory`; `now` counts seconds since 1970; `is_known` tells whether there is a project.
+
+        Nothing is opened yet.
+        """
+        self._is_known = is_known
         self._directory = make_directory(directory)
         self._now = now
         self._files_open = files_open
@@ -290,7 +296,7 @@ class Bases:
 
     async def _open_file(self, project_id: str) -> BaseFile:
         try:
-            file = await asyncio.to_thread(BaseFile, self._path(project_id), now=self._now)
+            file = await asyncio.to_thread(self._make_file, project_id)
         except BaseException:
             self._open.pop(project_id, None)
             raise
@@ -300,6 +306,19 @@ class Bases:
         self._present.add(project_id)
         if file.has_work_on_indexes():
             self._build_soon(project_id)
+        return file
+
+    def _make_file(self, project_id: str) -> BaseFile:
+        """Open or create a project's file. Raises: NotFoundError when another host has deleted the project.
+
+        Asked after opening: a project that is known now is deleted later, with all that was made.
+        """
+        file = BaseFile(self._path(project_id), now=self._now)
+        if not self._is_known(project_id):
+            file.close()
+            self._unlink(project_id)
+            self._present.discard(project_id)
+            raise _no_project()
         return file
 
     def _is_present(self, project_id: str) -> bool:
@@ -334,8 +353,7 @@ class Bases:
             await asyncio.to_thread(entry.file.result().close)
 
     def _unlink(self, project_id: str) -> None:
-        for suffix in ("-wal", "-shm", ""):  # the file itself last: by it a killed deletion is found again
-            self._path(project_id).with_name(f"{project_id}.db{suffix}").unlink(missing_ok=True)
+        remove_database(self._path(project_id))
         sync_directory(self._directory)
 
     def _build_soon(self, project_id: str) -> None:

@@ -6,6 +6,8 @@ Theory of operation
     A segment is written to `<2 hex>/<id>.new`, brought to the disk and renamed to `<2 hex>/<id>`; only then may the
     index name it. What the index does not name is an orphan, and is swept when it is old enough that no upload, of
     this process or of a predecessor that still drains, can be about to name it.
+    Who must take hold of many contents at once, as a backup, holds all removals of a project by a lock on its directory:
+    what is replaced meanwhile stays garbage until later, and no writer waits.
     A reader holds a shared lock on the content's first segment, and who removes a content takes that lock alone: so a
     content that was replaced stays whole for those who read it, in every process, and goes afterwards. Names of
     segments are ours; no name that a client chose becomes a path.
@@ -32,6 +34,8 @@ from microhost.storage.files import PRIVATE_DIRECTORY_MODE, free_bytes, make_dir
 NEW = ".new"
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 FILE_MODE = 0o600
+HOLD_WAIT_S = 60.0
+HOLD_RETRY_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,12 @@ class Contents:
             if anchor is not None:
                 os.close(anchor)
         return True
+
+    @contextlib.contextmanager
+    def removing(self) -> Iterator[bool]:
+        """Tell whether contents may be removed inside the block: not while somebody holds removals."""
+        with _lock_directory(self._root, fcntl.LOCK_SH | fcntl.LOCK_NB) as locked:
+            yield locked
 
     def _lock_alone(self, first: Segment) -> int | None:
         """Give the locked descriptor of a content's first segment, None when it is gone, -1 when it is read."""
@@ -237,6 +247,38 @@ class ContentReader:
             os.close(descriptor)
             raise MovedError
         return descriptor
+
+
+@contextlib.contextmanager
+def hold_removals(root: Path) -> Iterator[None]:
+    """Let no host remove a content of the project below `root` inside the block; waits for removals that go on.
+
+    Raises: HostError when these do not end.
+    """
+    deadline = time.monotonic() + HOLD_WAIT_S
+    while True:
+        with _lock_directory(root, fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+            if locked or not root.exists():
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise HostError(
+                f"the contents of project '{root.name}' are being removed for {HOLD_WAIT_S:.0f} s"
+            )
+        time.sleep(HOLD_RETRY_S)
+
+
+@contextlib.contextmanager
+def _lock_directory(directory: Path, how: int) -> Iterator[bool]:
+    """Tell whether the lock was given; a directory that is gone cannot be locked."""
+    with contextlib.ExitStack() as stack:
+        locked = False
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how)
+            locked = True
+        yield locked
 
 
 def is_older(path: Path, age_s: float) -> bool:

@@ -81,9 +81,19 @@ class Database:
             self._writer.close()
 
 
-def connect(file: Path) -> apsw.Connection:
-    """Open one connection that keeps what it acknowledges. Raises: HostError when the file cannot promise that."""
-    connection = apsw.Connection(str(file))
+def remove_database(file: Path) -> None:
+    """Delete a database with its log; the file itself last: by it a deletion that was killed is found again."""
+    for suffix in ("-wal", "-shm", ""):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def connect(file: Path, *, create: bool = True) -> apsw.Connection:
+    """Open one connection that keeps what it acknowledges; without `create`, only to a file that is there.
+
+    Raises: HostError when the file cannot promise that; apsw.CantOpenError.
+    """
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    connection = apsw.Connection(str(file), flags=flags)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     _write_ahead(connection)
     connection.pragma("synchronous", "full")

@@ -11,20 +11,18 @@ Theory of operation
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import apsw
-
-from microhost.errors import ClientError, HostError, NotFoundError, StorageFullError
+from microhost.errors import ClientError, StorageFullError
 from microhost.limits import MB
 from microhost.storage.contents import Segment
-from microhost.storage.database import Connection, Database, Row
+from microhost.storage.database import Connection, Row
 from microhost.storage.drive_records import DriveSummary, Page, Place, StoredFile, Upload, Usage
 from microhost.storage.moments import from_us, to_us
+from microhost.storage.reopening import ReopeningDatabase
 
 SCHEMA = (
     """
@@ -73,30 +71,23 @@ SCHEMA = (
 FILE = "SELECT drive, name, content, bytes, content_type, sha256, created_at, damaged FROM files"
 
 
-class UncertainError(HostError):
-    """Report that the disk failed in the middle of a change: whether it was kept is known after a new start only."""
-
-
 class DriveIndex:
     """Hold one project's index."""
 
-    def __init__(self, file: Path, quota_bytes: int) -> None:
-        """Open or create `file`. Raises: HostError."""
-        self._file = file
+    def __init__(self, file: Path, quota_bytes: int, *, is_known: Callable[[], bool] = lambda: True) -> None:
+        """Open or create `file`. Raises: HostError; NotFoundError when the project is not known any more."""
         self._quota_bytes = quota_bytes
-        self._opening = threading.Lock()
-        self._database: Database | None = Database(file, SCHEMA)
-        self._is_closed = False
+        self.database = ReopeningDatabase(file, SCHEMA, is_known)
 
     def find(self, place: Place) -> StoredFile | None:
         """Look a file up."""
-        row = self._read.row(f"{FILE} WHERE drive = ? AND name = ?", (place.drive, place.name))
+        row = self.database.row(f"{FILE} WHERE drive = ? AND name = ?", (place.drive, place.name))
         return None if row is None else _file(row)
 
     def list_segments(self, content: str) -> tuple[Segment, ...]:
         """Give what a content consists of, in order."""
         return _segments(
-            self._read.rows("SELECT id, bytes FROM segments WHERE content = ? ORDER BY number", (content,))
+            self.database.rows("SELECT id, bytes FROM segments WHERE content = ? ORDER BY number", (content,))
         )
 
     def list_numbered(self, content: str) -> dict[int, Segment]:
@@ -104,7 +95,7 @@ class DriveIndex:
         query = "SELECT number, id, bytes FROM segments WHERE content = ? ORDER BY number"
         return {
             number: Segment(segment_id, size)
-            for number, segment_id, size in self._read.rows(query, (content,))
+            for number, segment_id, size in self.database.rows(query, (content,))
         }
 
     def put(self, file: StoredFile, segments: Sequence[Segment]) -> None:
@@ -130,7 +121,7 @@ class DriveIndex:
 
     def find_upload(self, upload_id: str, place: Place) -> Upload | None:
         """Look an unfinished upload up; None too when it belongs to another place."""
-        row = self._read.row(
+        row = self.database.row(
             "SELECT content_type FROM uploads WHERE id = ? AND drive = ? AND name = ?",
             (upload_id, place.drive, place.name),
         )
@@ -181,7 +172,7 @@ class DriveIndex:
     def is_finished(self, upload_id: str, place: Place) -> bool:
         """Tell whether this upload became the file that is at its place now."""
         query = "SELECT 1 FROM files WHERE content = ? AND drive = ? AND name = ?"
-        return self._read.row(query, (upload_id, place.drive, place.name)) is not None
+        return self.database.row(query, (upload_id, place.drive, place.name)) is not None
 
     def abort_upload(self, upload_id: str) -> None:
         """Forget an upload; its parts become garbage."""
@@ -228,18 +219,18 @@ class DriveIndex:
         """Give every Drive that holds a file, by name."""
         return [
             DriveSummary(*row)
-            for row in self._read.rows("SELECT name, files, bytes FROM drives ORDER BY name")
+            for row in self.database.rows("SELECT name, files, bytes FROM drives ORDER BY name")
         ]
 
     def usage(self) -> Usage:
         """Tell what is taken of the quota."""
-        row = self._read.row("SELECT bytes FROM usage")
+        row = self.database.row("SELECT bytes FROM usage")
         assert row is not None
         return Usage(row[0], self._quota_bytes)
 
     def list_garbage(self) -> list[str]:
         """Give the contents that are to be removed."""
-        return [content for (content,) in self._read.rows("SELECT content FROM garbage")]
+        return [content for (content,) in self.database.rows("SELECT content FROM garbage")]
 
     def forget_garbage(self, contents: Sequence[str]) -> None:
         """Take note that the segments of these contents are gone from the disk."""
@@ -251,11 +242,11 @@ class DriveIndex:
     def list_shard(self, shard: str) -> set[str]:
         """Give the ids of all segments that begin with `shard` and hold something."""
         query = "SELECT id FROM segments WHERE id >= ? AND id < ? AND bytes > 0"
-        return {segment_id for (segment_id,) in self._read.rows(query, (shard, shard + "g"))}
+        return {segment_id for (segment_id,) in self.database.rows(query, (shard, shard + "g"))}
 
     def find_content_of(self, segment_id: str) -> StoredFile | None:
         """Give the file that a segment belongs to."""
-        row = self._read.row(
+        row = self.database.row(
             f"{FILE} WHERE content = (SELECT content FROM segments WHERE id = ?)",  # noqa: S608
             (segment_id,),
         )
@@ -263,7 +254,9 @@ class DriveIndex:
 
     def find_unverified(self, before: datetime) -> StoredFile | None:
         """Give the file that was verified longest ago, if that was before `before`."""
-        row = self._read.row(f"{FILE} WHERE verified_at < ? ORDER BY verified_at LIMIT 1", (to_us(before),))
+        row = self.database.row(
+            f"{FILE} WHERE verified_at < ? ORDER BY verified_at LIMIT 1", (to_us(before),)
+        )
         return None if row is None else _file(row)
 
     def note_verified(self, content: str, *, damaged: bool, now: datetime) -> None:
@@ -272,39 +265,14 @@ class DriveIndex:
             query = "UPDATE files SET verified_at = ?, damaged = ? WHERE content = ?"
             sql.execute(query, (to_us(now), int(damaged), content))
 
-    def close(self) -> None:
-        """Close the index for good; may be called twice."""
-        with self._opening:
-            self._is_closed = True
-            if self._database is not None:
-                self._database.close()
-
-    @property
-    def _read(self) -> Database:
-        with self._opening:
-            if self._is_closed:
-                raise NotFoundError("This project is gone.")
-            if self._database is None:
-                self._database = Database(self._file, SCHEMA)
-            return self._database
-
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        """Give a transaction. After a failure of the disk the file is opened anew: what the old connection believes
-        to have written cannot be trusted.
-        """
-        database = self._read
+        """Give a transaction. Raises: ClientError (507), UncertainError."""
         try:
-            with database.write() as sql:
+            with self.database.write() as sql:
                 yield sql
         except StorageFullError as error:
             raise disk_is_full() from error
-        except apsw.IOError as error:
-            with self._opening:
-                if self._database is database:
-                    self._database = None
-                    database.close()
-            raise UncertainError(f"'{self._file.name}': {error}") from error
 
     def _check_quota(self, sql: Connection) -> None:
         row = sql.execute("SELECT bytes FROM usage").fetchone()
@@ -315,7 +283,7 @@ class DriveIndex:
     def _names(self, drive: str, seek: str, strictly: bool, limit: int) -> list[str]:
         sign = ">" if strictly else ">="
         query = f"SELECT name FROM files WHERE drive = ? AND name {sign} ? ORDER BY name LIMIT ?"  # noqa: S608
-        return [name for (name,) in self._read.rows(query, (drive, seek, limit))]
+        return [name for (name,) in self.database.rows(query, (drive, seek, limit))]
 
 
 def quota_is_full(quota_bytes: int) -> ClientError:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 from microhost.errors import NotFoundError
-from microhost.limits import DRIVE_THREADS
+from microhost.limits import DRIVE_INDEX_IDLE_S, DRIVE_INDEXES_OPEN, DRIVE_THREADS
+from microhost.storage.database import remove_database
 from microhost.storage.drive_records import DriveSummary, Place, Usage, Verification
 from microhost.storage.files import make_directory, remove_tree, sync_directory
 from microhost.storage.project_drives import ProjectDrives
@@ -22,8 +24,16 @@ GONE = ".gone"
 class Drives:
     """Hold the projects' Drives, each opened when it is first used, and the threads that may wait for the disk."""
 
-    def __init__(self, data: Path, *, quota_bytes: int, clock: Callable[[], datetime]) -> None:
-        """Work below `data`. Each project may take `quota_bytes`."""
+    def __init__(
+        self,
+        data: Path,
+        *,
+        quota_bytes: int,
+        clock: Callable[[], datetime],
+        is_known: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Work below `data`. Each project may take `quota_bytes`; `is_known` tells whether there is a project."""
+        self._is_project = is_known
         self._root = make_directory(data / "drive")
         self._quota_bytes = quota_bytes
         self._clock = clock
@@ -43,12 +53,51 @@ class Drives:
         with self._opening:
             if project_id in self._gone:
                 raise NotFoundError("There is no such project.")
-            if project_id not in self._open:
-                self._open[project_id] = ProjectDrives(
-                    self._root, project_id, quota_bytes=self._quota_bytes, clock=self._clock
-                )
-                sync_directory(self._root)
-            return self._open[project_id]
+            project = self._open.get(project_id)
+            opens = project is None or not project.is_open
+            if project is None:
+                project = self._open[project_id] = self._make(project_id)
+        if opens:
+            self._close_surplus()
+        return project
+
+    def is_gone(self, project_id: str) -> bool:
+        """Tell whether the project was deleted: what is going on for it then fails in ways of its own."""
+        return project_id in self._gone
+
+    def close_idle(self, idle_s: float = DRIVE_INDEX_IDLE_S) -> None:
+        """Let go of the connections to indexes that nobody has used for so long."""
+        used_before = time.monotonic() - idle_s
+        for project in list(self._open.values()):
+            project.close_idle(used_before)
+
+    @property
+    def open_count(self) -> int:
+        """Count the projects whose index holds connections."""
+        return sum(project.is_open for project in list(self._open.values()))
+
+    def _make(self, project_id: str) -> ProjectDrives:
+        try:
+            project = ProjectDrives(
+                self._root,
+                project_id,
+                quota_bytes=self._quota_bytes,
+                clock=self._clock,
+                is_known=lambda: self._is_project(project_id),
+            )
+        except NotFoundError:  # another host deleted it; what was made here must not stay
+            remove_tree(self._root / project_id)
+            raise
+        sync_directory(self._root)
+        return project
+
+    def _close_surplus(self) -> None:
+        """Close those used least recently when more than DRIVE_INDEXES_OPEN are open and somebody opens one more."""
+        held = sorted(
+            (each for each in list(self._open.values()) if each.is_open), key=lambda each: each.used_at
+        )
+        for project in held[: max(0, len(held) - DRIVE_INDEXES_OPEN)]:
+            project.close_idle(time.monotonic())
 
     def list_projects(self) -> list[str]:
         """Give the ids of projects that have ever used a Drive."""
@@ -81,21 +130,18 @@ class Drives:
             gone = self._root / (project_id + GONE)
             if contents.exists():
                 contents.rename(gone)
-            # the database last: by it a deletion that was killed is found again
-            for ending in (".db-wal", ".db-shm", ".db"):
-                (self._root / (project_id + ending)).unlink(missing_ok=True)
+            remove_database(self._root / f"{project_id}.db")
             sync_directory(self._root)
         remove_tree(gone)
 
     def keep_only(self, list_kept: Callable[[], Collection[str]]) -> None:
         """Delete what a killed deletion of a project left; at start."""
-        found = self.list_projects()
+        found = {*self.list_projects(), *(each.name for each in self._root.iterdir() if each.is_dir())}
         kept = list_kept()  # asked after looking: what a predecessor makes now is not among those found
         for gone in self._root.glob("*" + GONE):
             remove_tree(gone)
-        for project_id in found:
-            if project_id not in kept:
-                self.delete_project(project_id)
+        for project_id in sorted(found.difference(kept)):
+            self.delete_project(project_id)
 
     def close(self) -> None:
         """Let what runs end, and close every index; may be called twice."""

@@ -22,7 +22,7 @@ import structlog
 from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
 from microhost.limits import DRIVE_ORPHAN_AGE_S, DRIVE_SEND_BYTES, DRIVE_UPLOAD_IDLE_S, MIB
 from microhost.storage.contents import SHARDS, ContentReader, Contents, MovedError, Segment, is_older
-from microhost.storage.drive_index import DriveIndex, UncertainError
+from microhost.storage.drive_index import DriveIndex
 from microhost.storage.drive_records import (
     DriveSummary,
     Page,
@@ -33,6 +33,7 @@ from microhost.storage.drive_records import (
     Verification,
 )
 from microhost.storage.incoming import Budget, Incoming, RunningHashes
+from microhost.storage.reopening import UncertainError
 
 TRIES = 3
 HASH_BYTES = MIB
@@ -63,13 +64,20 @@ class ProjectDrives:
     """Hold the Drives of one project."""
 
     def __init__(
-        self, root: Path, project_id: str, *, quota_bytes: int, clock: Callable[[], datetime]
+        self,
+        root: Path,
+        project_id: str,
+        *,
+        quota_bytes: int,
+        clock: Callable[[], datetime],
+        is_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Open or create them below `root`. Raises: HostError."""
+        """Open or create them below `root`. Raises: HostError; NotFoundError when the project is not known."""
         self.project_id = project_id
         self._clock = clock
-        self._index = DriveIndex(root / f"{project_id}.db", quota_bytes)
         self._contents = Contents(root / project_id)
+        # after the contents: a project that is known now is deleted later, with all that was made
+        self._index = DriveIndex(root / f"{project_id}.db", quota_bytes, is_known=is_known)
         self._budget = Budget(self._index.usage, self._contents.free_bytes)
         self._hashes = RunningHashes(HASHES_AT_ONCE)
         self._leaves_garbage = False
@@ -199,19 +207,34 @@ class ProjectDrives:
             self._sweep_shard(shard, orphan_age_s)
 
     def collect(self) -> None:
-        """Remove what was replaced, deleted or given up, except what is being read."""
+        """Remove what was replaced, deleted or given up, except what is being read, and nothing during a hold."""
         gone = []
-        garbage = self._index.list_garbage()
-        for content in garbage:
-            if self._contents.remove(_with_bytes(self._index.list_segments(content))):
-                gone.append(content)
-        self._leaves_garbage = len(gone) < len(garbage)
+        with self._contents.removing() as may_remove:
+            garbage = self._index.list_garbage() if may_remove else []
+            for content in garbage:
+                if self._contents.remove(_with_bytes(self._index.list_segments(content))):
+                    gone.append(content)
+        self._leaves_garbage = not may_remove or len(gone) < len(garbage)
         if gone:
             self._index.forget_garbage(gone)
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the index holds connections."""
+        return self._index.database.is_open
+
+    @property
+    def used_at(self) -> float:
+        """Tell when the index was used last (monotonic)."""
+        return self._index.database.used_at
+
+    def close_idle(self, used_before: float) -> None:
+        """Let the index's connections go if nobody used them since `used_before`; the next use opens them again."""
+        self._index.database.close_idle(used_before)
+
     def close(self) -> None:
         """Close the index; what is still going on is refused."""
-        self._index.close()
+        self._index.database.close()
 
     def _get(self, place: Place) -> StoredFile:
         file = self._index.find(place)

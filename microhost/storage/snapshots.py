@@ -2,11 +2,11 @@
 
 Theory of operation
     What is frozen lies below `<data>/backup/`, on the file system of the data: contents and code are hard links, for
-    they never change after they got their names; databases are copies. First everything is linked that is there, which
-    may take long and keeps nobody waiting. Then the database's write lock is held for the moment it takes to link what
-    came meanwhile and to open a read transaction, and the copy is made from that transaction. A host deletes a content
-    only after the commit that gives it up, and while the lock is held there is no such commit: so whatever the copy
-    names is linked, and the links outlive every deletion.
+    they never change after they got their names; databases are copies, made from one read transaction. First everything
+    is linked that is there, which may take long and keeps nobody waiting. Then, of a Drive, the removal of contents is
+    held, the transaction is opened, and what came meanwhile is linked: what is replaced or deleted during that stays on
+    the disk, as garbage, and goes when the hold has ended. No write waits for it. Of `meta.db`, which is small, the
+    write lock is held instead. So whatever the copy names is linked, and the links outlive every deletion.
     Data first, `meta.db` last: a project that is deleted meanwhile is left out whole.
 """
 
@@ -19,12 +19,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import apsw
 
 from microhost.errors import ClientError, HostError
-from microhost.storage.contents import NEW
+from microhost.storage.contents import NEW, SHARDS, hold_removals
 from microhost.storage.database import BUSY_TIMEOUT_MS
 from microhost.storage.files import make_directory, remove_tree
 
@@ -86,12 +87,15 @@ def _freeze_drives(index: Path, target: Path, note_missing: Callable[[str], None
     missing: list[str] = []
 
     def link_the_rest(sql: apsw.Connection) -> None:
-        for (segment,) in sql.execute(NAMED_SEGMENTS):
-            name = str(segment)
-            if not (kept / name[:2] / name).exists() and not _link(contents, kept, name):
-                missing.append(name)
+        for shard in SHARDS:
+            for name in sorted(_list_named(sql, shard).difference(_list_linked(kept / shard))):
+                if not _link(contents, kept, name):
+                    missing.append(name)
 
-    if not _freeze_database(index, target / index.name, while_locked=link_the_rest) or not index.exists():
+    is_there = _freeze_database(
+        index, target / index.name, while_still=link_the_rest, hold=lambda: hold_removals(contents)
+    )
+    if not is_there or not index.exists():
         remove_tree(kept)
         (target / index.name).unlink(missing_ok=True)
         return
@@ -103,10 +107,20 @@ def _freeze_drives(index: Path, target: Path, note_missing: Callable[[str], None
 def _link_contents(contents: Path, kept: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         for shard in list(contents.iterdir()):
-            with contextlib.suppress(FileNotFoundError):
-                for entry in list(os.scandir(shard)):
-                    if not entry.name.endswith(NEW):
-                        _link(contents, kept, entry.name)
+            for name in _list_linked(shard):
+                if not name.endswith(NEW):
+                    _link(contents, kept, name)
+
+
+def _list_linked(shard: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return os.listdir(shard)  # noqa: PTH208  a million of them: names, not paths
+    return []
+
+
+def _list_named(sql: apsw.Connection, shard: str) -> set[str]:
+    query = f"{NAMED_SEGMENTS} AND id >= ? AND id < ?"
+    return {str(row[0]) for row in sql.execute(query, (shard, shard + "g"))}
 
 
 def _link(contents: Path, kept: Path, name: str) -> bool:
@@ -120,11 +134,10 @@ def _drop_unnamed(index: Path, kept: Path) -> None:
     """Take links away that the copied index does not name: what was deleted or not finished by its moment."""
     with contextlib.closing(apsw.Connection(str(index), flags=apsw.SQLITE_OPEN_READONLY)) as sql:
         for shard in list(kept.iterdir()):
-            query = f"{NAMED_SEGMENTS} AND id >= ? AND id < ?"
-            named = {str(row[0]) for row in sql.execute(query, (shard.name, shard.name + "g"))}
-            for entry in list(shard.iterdir()):
-                if entry.name not in named:
-                    entry.unlink()
+            named = _list_named(sql, shard.name)
+            for name in _list_linked(shard):
+                if name not in named:
+                    (shard / name).unlink()
 
 
 def _freeze_meta(data: Path, frozen: Path, note_missing: Callable[[str], None]) -> None:
@@ -144,7 +157,12 @@ def _freeze_meta(data: Path, frozen: Path, note_missing: Callable[[str], None]) 
             for tree in list((data / name).iterdir()):
                 if not tree.name.startswith("."):
                     _link_tree(tree, kept)
-    if not _freeze_database(data / "meta.db", frozen / "meta.db", while_locked=link_the_rest):
+    if not _freeze_database(
+        data / "meta.db",
+        frozen / "meta.db",
+        while_still=link_the_rest,
+        hold=lambda: _no_commits(data / "meta.db"),
+    ):
         raise ClientError(f"'{data}' holds no microhost: there is no meta.db in it.")
     with contextlib.closing(apsw.Connection(str(frozen / "meta.db"), flags=apsw.SQLITE_OPEN_READONLY)) as sql:
         for kept, query in places.values():
@@ -189,14 +207,21 @@ def _link_file(source: Path, target: Path) -> bool:
 
 
 def _freeze_database(
-    file: Path, target: Path, *, while_locked: Callable[[apsw.Connection], None] | None = None
+    file: Path,
+    target: Path,
+    *,
+    while_still: Callable[[apsw.Connection], None] = lambda _: None,
+    hold: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> bool:
-    """Copy a database as of one moment; tell whether it was there. `while_locked` runs at that moment, when nobody can
-    commit, and is given a connection that sees what the copy will hold.
+    """Copy a database as of one moment; tell whether it was there. `while_still` runs inside what `hold` gives, and is
+    given a connection that sees what the copy will hold.
     """
     try:
-        with contextlib.closing(_open(file)) as source, contextlib.closing(_open(file)) as locking:
-            _at_one_moment(source, locking, while_locked)
+        with contextlib.closing(_open(file)) as source:
+            with hold():
+                source.execute("BEGIN")
+                source.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # the moment
+                while_still(source)
             _copy(source, target)
     except apsw.CantOpenError:
         if file.exists():
@@ -207,17 +232,14 @@ def _freeze_database(
     return True
 
 
-def _at_one_moment(
-    source: apsw.Connection, locking: apsw.Connection, act: Callable[[apsw.Connection], None] | None
-) -> None:
-    locking.execute("BEGIN IMMEDIATE")
-    try:
-        source.execute("BEGIN")
-        source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        if act is not None:
-            act(source)
-    finally:
-        locking.execute("ROLLBACK")
+@contextlib.contextmanager
+def _no_commits(file: Path) -> Iterator[None]:
+    with contextlib.closing(_open(file)) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            locking.execute("ROLLBACK")
 
 
 def _copy(source: apsw.Connection, target: Path) -> None:

@@ -41,11 +41,17 @@ def open_stores(data: Path, *, drive_quota_mb: int = DRIVE_QUOTA_MB) -> Stores:
     """
     make_directory(data)
     vault = Vault(data / "secrets" / "master.key")
+    meta = MetaStore(data / "meta.db")
+
+    def is_known(project_id: str) -> bool:
+        found = meta.find_project(project_id)
+        return found is not None and found.id == project_id
+
     return Stores(
-        meta=MetaStore(data / "meta.db"),
+        meta=meta,
         events=EventStore(data / "events.db"),
         bundles=Bundles(data),
         vault=vault,
-        bases=Bases(data / "base"),
-        drives=Drives(data, quota_bytes=drive_quota_mb * MB, clock=utc_now),
+        bases=Bases(data / "base", is_known=is_known),
+        drives=Drives(data, quota_bytes=drive_quota_mb * MB, clock=utc_now, is_known=is_known),
     )

@@ -30,3 +30,25 @@ def test_a_bundle_answers_through_the_channel_of_a_leased_executor(lab: Lab) -> 
     assert executor.kill().cause == "killed"
     micro.stop()
     assert micro.info() is None
+
+
+ENDING_THREAD = """
+import threading, time
+
+threading.Thread(target=time.sleep, args=({seconds},)).start()
+
+def attack(argument):
+    return threading.active_count()
+"""
+
+
+def test_a_thread_that_ends_with_the_import_does_not_keep_the_template_from_being_forked(lab: Lab) -> None:
+    # on a busy machine every joined thread is like this one: the kernel still lists it for a moment
+    micro = lab.start(ENDING_THREAD.format(seconds=0.015))
+    micro.stop()
+
+
+def test_a_thread_that_stays_keeps_the_template_from_being_forked(lab: Lab) -> None:
+    micro = lab.start(ENDING_THREAD.format(seconds=60), wanted="unsafe")
+    assert "1 thread" in micro.wait_for_state().reason
+    micro.stop()

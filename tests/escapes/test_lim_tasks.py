@@ -94,3 +94,39 @@ def test_an_exploding_bomb_harms_nobody_and_is_cleared_within_2_s(bomber: Micro)
     assert time.monotonic() - started < 2
     until(is_removed, "removal of the bomb's group")
     neighbour.kill()
+
+
+THREADS_AT_IMPORT = """
+import threading, time
+
+for _ in range(200):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+def app(environ, start_response): pass
+"""
+FORKS_AT_IMPORT = """
+import os, time
+
+while True:
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+"""
+
+
+def test_a_bomb_at_import_is_told_by_its_cause(lab: Lab) -> None:
+    micro = lab.start(main=THREADS_AT_IMPORT, tasks=FEW, wanted="failed")
+    state = micro.wait_for_state()
+    assert (state.cause, str(FEW) in state.reason) == ("tasks", True)
+    within = lab.start(main=THREADS_AT_IMPORT, tasks=1024, wanted="unsafe")
+    assert within.wait_for_state().cause == ""
+    within.stop()
+
+
+def test_a_bomb_at_import_that_uses_up_the_memory_first_is_told_by_that(lab: Lab) -> None:
+    micro = lab.start(main=FORKS_AT_IMPORT, memory_bytes=64 * MIB, wanted="died")
+    assert micro.wait_for_state().cause == "out_of_memory"
+
+
+def test_an_import_that_dies_by_itself_has_no_such_cause(lab: Lab) -> None:
+    micro = lab.start(main="import os\nos.kill(os.getpid(), 9)\n", wanted="died")
+    assert micro.wait_for_state().cause == ""

@@ -50,8 +50,6 @@ def something_else(headers: dict[str, str], *, status: int = 200, cut: bool = Fa
 
 @pytest.fixture
 def person(host: Host, tmp_path: Path) -> Person:
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     return Person(host, tmp_path)
 
 

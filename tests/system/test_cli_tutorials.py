@@ -103,8 +103,6 @@ def shell(host: Host, tmp_path: Path) -> Iterator[Shell]:
     home.mkdir()
     work = tmp_path / "work"
     work.mkdir()
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     opened = Shell(Person(host, home), work)
     with opened.terminal:
         yield opened
@@ -166,7 +164,8 @@ def test_cron(shell: Shell) -> None:
     assert details_in(shell.type("deta details"))["cron"] == "5 minutes"
     assert "visor" in shell.type("BROWSER=true deta visor open")
     for expression in ("0 10 * * ? *", "0/5 8-17 ? * MON-FRI *"):
-        assert "Successfully set micro to schedule" in shell.type(f"deta cron set {expression}")
+        # without the quotes the shell would put main.py in the place of each '*'
+        assert "Successfully set micro to schedule" in shell.type(f"deta cron set '{expression}'")
         assert details_in(shell.type("deta details"))["cron"] == expression
     assert "Successfully" in shell.type("deta cron remove")
     assert "cron" not in details_in(shell.type("deta details"))

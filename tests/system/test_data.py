@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -135,3 +139,44 @@ def test_a_start_removes_what_a_killed_deletion_of_a_project_left(tmp_path: Path
     assert not list((host.data / "drive").glob("deleted0*"))
     assert outside(second, project, key, "database/things/items/a").json() == {"key": "a"}
     assert second.stop() == 0, second.tail()
+
+
+def test_requests_around_a_projects_deletion_are_answered_or_told_that_it_is_gone(host: Host) -> None:
+    for turn in range(4):
+        project = host.new_project(f"leaving-{turn}")["id"]
+        going = threading.Event()
+        with ThreadPoolExecutor(10) as threads:
+            askers = [threads.submit(ask_until_gone, host, project, going) for _ in range(8)]
+            assert going.wait(20)
+            assert host.api("DELETE", f"/projects/{project}").status_code == 204
+            statuses = set().union(*(asker.result(30) for asker in askers))
+        assert 404 in statuses and statuses <= {200, 201, 202, 207, 404}, (statuses, host.tail())
+        assert not list(host.data.glob(f"*/{project}*"))
+
+
+def ask_until_gone(host: Host, project: str, going: threading.Event) -> set[int]:
+    """Use Base and Drive of a project as its owner until it is gone, or the host fails; give the statuses."""
+    base, drive = f"/base/v1/{project}/things", f"/drive/v1/{project}/box"
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", f"{base}/items", {"json": {"items": [{"key": "a", "text": "x" * 10_000}]}}),
+        ("GET", f"{base}/items/a", {}),
+        ("POST", f"{base}/query", {"json": {"query": [{"text?contains": "y"}]}}),
+        ("POST", f"{drive}/files?name=a", {"content": b"x" * 100_000}),
+        ("GET", f"{drive}/files/download?name=a", {}),
+        ("POST", f"{drive}/uploads?name=b", {}),
+        ("GET", f"{drive}/files", {}),
+        ("DELETE", f"{drive}/files", {"json": {"names": ["a"]}}),
+    ]
+    statuses: set[int] = set()
+    headers = {"Host": f"localhost:{host.port}", "X-API-Key": host.token}
+    with httpx.Client(base_url=f"http://127.0.0.1:{host.port}", headers=headers, timeout=20) as client:
+        for turn in itertools.count():
+            for method, path, more in requests:
+                answer = client.request(method, path, **more)
+                statuses.add(answer.status_code)
+                is_gone = answer.status_code == 404 and "no such project" in answer.text
+                if is_gone or answer.status_code >= 500:
+                    return statuses
+            if turn == 3:
+                going.set()
+    raise AssertionError("it is never gone")

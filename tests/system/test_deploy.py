@@ -184,6 +184,44 @@ def test_an_import_error_shows_the_users_own_frames(standing: Micro) -> None:
     assert "importlib" not in log.split("deep/inner.py")[0]
 
 
+@pytest.mark.parametrize(
+    ("source", "cause", "said"),
+    [
+        (
+            "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(60,)).start()\n",
+            "import_error",
+            "limit of 1024 processes and threads",
+        ),
+        ("import os\nwhile True: os.fork()\n", "out_of_memory", "512 MB of memory at import"),
+    ],
+)
+def test_a_bomb_at_import_is_refused_by_its_true_cause(
+    standing: Micro, source: str, cause: str, said: str
+) -> None:
+    answer = standing.deploy(zip_files({"main.py": source}))
+    assert (answer.status_code, answer.json()["cause"]) == (422, cause)
+    assert said in answer.json()["errors"][0]
+    assert standing.call().text == "the old revision"
+
+
+FLOOD = "import sys\nfor _ in range(1000): sys.stdout.write('x' * 100_000)\n"
+
+
+def test_an_import_that_prints_100_mb_and_fails_is_told_by_its_failure(standing: Micro) -> None:
+    answer = standing.deploy(zip_files({"main.py": FLOOD + "raise ValueError('after the flood')\n"}))
+    shown = answer.json()
+    assert (answer.status_code, shown["cause"]) == (422, "import_error")
+    assert "after the flood" in shown["errors"][0]
+    assert "99,737,856 bytes more were printed and not kept" in shown["log"]
+    assert "main.py" in shown["log"][-300:]
+
+
+def test_an_import_that_prints_100_mb_for_each_executor_is_live(new_micro: MakeMicro) -> None:
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    shown = new_micro().must_deploy(zip_files({"main.py": thread + FLOOD + HELLO % "afresh"}))
+    assert shown["mode"] == "fresh"
+
+
 def test_an_import_that_takes_too_long_is_refused(standing: Micro) -> None:
     answer = standing.deploy(zip_app("slow-import"))
     assert answer.status_code == 422

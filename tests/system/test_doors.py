@@ -4,6 +4,7 @@ AUTH-04, AUTH-08, AUTH-09, API-18, WEB-06).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -413,6 +414,48 @@ def test_deadlines_hold_over_tls(host: Host) -> None:
     roots = ssl.create_default_context(cadata=ca_of(host))
     answer = say(host, "localhost", b"GET / HTTP/1.1\r\nHost: localh", roots)
     assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_a_whole_request_to_a_product_is_answered_though_its_sender_stops_sending(
+    host: Host, project: str
+) -> None:
+    key = new_key(host, project, "half")
+    content = b"x" * 2_000_000
+    address = f"/v1/{project}/half/files"
+    put = f"POST {address}?name=big HTTP/1.1\r\nHost: drive.localhost\r\nX-API-Key: {key}\r\n"
+    put += f"Content-Length: {len(content)}\r\n\r\n"
+    got = f"GET {address}/download?name=big HTTP/1.1\r\nHost: drive.localhost\r\nX-API-Key: {key}\r\n\r\n"
+    item = b'{"items": [{"key": "a"}]}'
+    base = f"PUT /v1/{project}/half/items HTTP/1.1\r\nHost: database.localhost\r\nX-API-Key: {key}\r\n"
+    base += f"Content-Type: application/json\r\nContent-Length: {len(item)}\r\n\r\n"
+    assert b" 201 " in stop_after(host, put.encode() + content).split(b"\r\n")[0]
+    assert stop_after(host, got.encode()).endswith(content)
+    assert b" 207 " in stop_after(host, base.encode() + item).split(b"\r\n")[0]
+    assert stop_after(host, base.encode() + item[:-1]) == b""
+
+
+def stop_after(host: Host, request: bytes) -> bytes:
+    """Send, close our half, give what comes."""
+    with socket.create_connection(("127.0.0.1", host.port), 30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_over_tls_the_end_of_what_a_client_sends_is_its_end(host: Host) -> None:
+    roots = ssl.create_default_context(cadata=ca_of(host))
+    assert host.tls_port is not None
+    with socket.create_connection(("127.0.0.1", host.tls_port), 30) as connection:
+        with roots.wrap_socket(connection, server_hostname="localhost") as client:
+            client.sendall(b"GET /api/v1/projects HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # of the socket below: TLS itself would need an answer to its own end
+            socket.socket.shutdown(client, socket.SHUT_WR)
+            with contextlib.suppress(ssl.SSLError, OSError):
+                while client.recv(65536):
+                    pass
+    again = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert say(host, "localhost", again, roots).startswith(b"HTTP/1.1 200")
+    assert "eof_received" not in host.tail()
 
 
 def test_a_silent_client_does_not_hold_the_port(host: Host) -> None:

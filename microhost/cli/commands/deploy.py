@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from microhost.cli import deploying, local_files, micro_directory, output
+from microhost.cli.api import Api
 from microhost.cli.commands.details import PATH
 from microhost.cli.main import Session
 
@@ -38,24 +39,24 @@ def deploy(session: Session, path: Path, dry_run: bool, force: bool, as_json: bo
     if wanted.is_empty:
         output.say("Everything up to date")
         return
-    done = carry_out(session, micro, scanner, wanted)
+    done = carry_out(session.api, micro, scanner, wanted)
     if as_json:
         output.give_json(done)
 
 
 def carry_out(
-    session: Session,
+    api: Api,
     micro: micro_directory.MicroDirectory,
     scanner: local_files.Scanner,
     wanted: deploying.Plan,
 ) -> dict[str, Any]:
     """Deploy a plan and tell how it goes; gives the deployment. Raises: CliError when it is refused."""
     output.say("Deploying...")
-    done = deploying.send(session.api, micro, scanner, wanted, Telling(wanted))
+    done = deploying.send(api, micro, scanner, wanted, Telling(wanted))
     output.say("Successfully deployed changes")
     for each in done.get("warnings", ()):
         output.warn(each)
-    listed = session.api.get(f"{micro.address}/files")
+    listed = api.get(f"{micro.address}/files")
     micro.keep_state(listed["files"])
     return done
 

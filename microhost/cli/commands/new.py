@@ -67,6 +67,7 @@ def new(
     """Create a new Micro from the code in PATH, or with a starter app where there is none."""
     if node + python + (runtime is not None) > 1:
         raise CliError("--node, --python and --runtime exclude each other.", "Give one.", exit_code=USAGE)
+    micro_directory.refuse_told()
     language = "node" if node else "python" if python else None
     former = _find_former(session, path)
     if former is not None:
@@ -153,7 +154,7 @@ def _deploy_first(session: Session, micro: micro_directory.MicroDirectory, chose
     scanner = local_files.Scanner(chosen.root, chosen.language)
     entry = chosen.root / starters.ENTRIES[chosen.language]
     try:
-        carry_out(session, micro, scanner, deploying.plan(session.api, micro, scanner))
+        carry_out(session.api, micro, scanner, deploying.plan(session.api, micro, scanner))
     except CliError as error:
         if error.status != REFUSED:
             raise

@@ -16,7 +16,7 @@ from microhost.base.query import parse
 from microhost.base.query_sql import compile_query
 from microhost.errors import ClientError, ConflictError, HostError, NotFoundError
 from microhost.limits import BASE_INDEXES
-from microhost.storage.base_file import BaseFile, StoredItem
+from microhost.storage.base_file import BaseFile, StoredItem, open_reader
 from microhost.storage.base_pages import Wanted
 from microhost.storage.bases import Bases
 
@@ -134,6 +134,34 @@ async def test_the_keeper_works_by_itself(tmp_path: Path, monkeypatch: pytest.Mo
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     await bases.stop()
+
+
+async def test_a_host_that_drains_makes_no_file_for_a_project_that_its_successor_deleted(
+    tmp_path: Path,
+) -> None:
+    known = {"p"}
+    draining = Bases(tmp_path / "base", is_known=known.__contains__)
+    await draining.put("p", "b", [StoredItem(b"a", "{}")])
+    await draining._close_idle(time.monotonic() + 1)
+    successor = Bases(tmp_path / "base", is_known=known.__contains__)
+    known.clear()
+    await successor.delete_project("p")
+    for act in (
+        draining.put("p", "b", [StoredItem(b"b", "{}")]),
+        draining.insert("p", "b", StoredItem(b"c", "{}")),
+        draining.update("p", "b", b"a", lambda body: StoredItem(b"a", body)),
+    ):
+        with pytest.raises(NotFoundError):
+            await act
+        assert not list((tmp_path / "base").iterdir())
+    await draining.stop()
+    await successor.stop()
+
+
+async def test_a_query_that_comes_too_late_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(apsw.CantOpenError):
+        open_reader(tmp_path / "p.db")
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_deleted_project_leaves_no_file_and_takes_no_more(

@@ -44,7 +44,7 @@ def test_a_page_is_what_the_book_says(
         index.put(StoredFile(Place("other", "a"), "o", 0, "t/t", b"", datetime.now(UTC)), ())
         page = index.list_page("d", prefix=prefix, last=last, limit=limit, recursive=recursive)
         wanted = expected(names, prefix, last, recursive)
-        index.close()
+        index.database.close()
     assert (list(page.names), page.more) == (wanted[:limit], len(wanted) > limit)
 
 

@@ -204,6 +204,9 @@ class Hearer(Work):
     def faulted(self, fault: Fault) -> None:
         self.heard.append(fault.message.encode())
 
+    def check_end(self) -> None:
+        pass
+
     def ended(self, log: str) -> None:
         self.heard.append(b"ended")
 

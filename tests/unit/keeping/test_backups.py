@@ -17,6 +17,7 @@ from microhost.keeping.restore import Restored, restore
 from microhost.records import Project
 from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
+from microhost.storage.contents import hold_removals
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
 from microhost.storage.secrets import Vault
@@ -30,6 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
+from microhost.storage.contents import hold_removals
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
 
@@ -134,6 +136,48 @@ async def test_a_project_that_is_deleted_meanwhile_is_left_out_whole(data: Path,
         names = tar.getnames()
     assert not [name for name in names if "deleted0" in name]
     assert {f"base/{PROJECT}.db", f"drive/{PROJECT}.db", f"drive/{PROJECT}"} <= set(names)
+
+
+def put(drives: Drives, name: str, content: bytes) -> None:
+    """Put a file."""
+    project = drives.of(PROJECT)
+    incoming = project.begin(0)
+    incoming.write(content)
+    project.put(Place("box", name), "a/b", incoming)
+
+
+def test_a_drive_is_frozen_while_somebody_is_in_the_middle_of_a_write(data: Path, tmp_path: Path) -> None:
+    drives = Drives(data, quota_bytes=10**10, clock=lambda: datetime.now(UTC))
+    put(drives, "a", b"before")
+    begun = time.monotonic()
+    with drives.of(PROJECT)._index._write() as sql:
+        sql.execute("DELETE FROM files")
+        assert back_up(data, tmp_path / "b.tar") == []
+    assert time.monotonic() - begun < 5  # a lock would have been waited for, as long as the engine waits
+    bring_back(tmp_path / "b.tar", tmp_path / "back")
+    back = Drives(tmp_path / "back", quota_bytes=10**10, clock=lambda: datetime.now(UTC))
+    assert not back.verify(PROJECT, "box", "a").damaged
+    drives.close()
+    back.close()
+
+
+def test_while_a_backup_takes_hold_writes_go_on_and_nothing_that_it_names_is_removed(data: Path) -> None:
+    drives = Drives(data, quota_bytes=10**10, clock=lambda: datetime.now(UTC))
+    put(drives, "a", b"before")
+    contents = data / "drive" / PROJECT
+
+    def on_disk() -> set[bytes]:
+        return {file.read_bytes() for file in contents.rglob("*") if file.is_file()}
+
+    with hold_removals(contents):
+        put(drives, "a", b"after")
+        put(drives, "b", b"deleted at once")
+        drives.of(PROJECT).delete("box", ["b"])
+        assert on_disk() == {b"before", b"after", b"deleted at once"}
+    put(drives, "c", b"more")
+    assert on_disk() == {b"after", b"more"}
+    assert drives.usage(PROJECT).used_bytes == 2 * (1024 + 4096)
+    drives.close()
 
 
 def test_keys_leave_the_host_only_under_a_passphrase(data: Path, tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_a_file_that_cannot_be_durable_is_refused(tmp_path: Path, monkeypatch: p
         def pragma(self, name: str, *values: object) -> object:
             return None if (name, *values) == ("synchronous", "full") else real(self, name, *values)
 
-        def __init__(self, file: str) -> None:
-            super().__init__(file)
+        def __init__(self, file: str, flags: int) -> None:
+            super().__init__(file, flags)
             real(self, "synchronous", "normal")
 
     monkeypatch.setattr(apsw, "Connection", Weak)

@@ -1,0 +1,161 @@
+"""Start a host of one's own that ends with this command, and speak with it like with any other.
+
+Nothing of the host is imported: its command is started, held by holding.py, and heard on its standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from microhost.cli import settings
+from microhost.cli.failures import CliError
+
+START_S = 60.0
+STOP_S = 60.0
+LISTENS = re.compile(r"microhost listens on (http://\S+)")
+OURS = re.compile(r"^(warden|microhost): ")
+UID_BASE = 230_000  # beside those of a real host on this machine
+# What decides how strong the sandbox must be is the person's; all else of the settings is of another host.
+KEPT_SETTINGS = frozenset({"MICROHOST_INSECURE_SANDBOX", "MICROHOST_UID_BASE"})
+LOG_LINES, LOG_BYTES = 20, 64_000
+
+
+class ThrowawayHost:
+    """Be a host that runs until `stop`, or until this process ends, however it does. Use it as a context manager."""
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        keep: Path | None = None,
+        remove: Sequence[Path] = (),
+        command: Sequence[str] = (),
+    ) -> None:
+        """Start it and wait until it listens.
+
+        `port` 0 is a free one; `keep` is where its data stay, None deletes them at its end, together with the paths
+        of `remove`. Raises: CliError with the host's own sentence when it does not start.
+        """
+        command = command or find_command()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  read until the end of this object
+        folder = None if keep else Path(tempfile.mkdtemp(prefix="deta-dev-"))
+        data = folder / "data" if folder else (keep or Path()).absolute()
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._process = self._start(
+            [*command, "serve", "--data", str(data), "--host", "127.0.0.1"]
+            + ["--port", str(port), "--domain", "localhost"],
+            [*([folder] if folder else []), *remove],
+        )
+        try:
+            self.server = self._wait_until_it_listens()
+            self.token = (data / "owner.token").read_text(encoding="ascii").strip()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> ThrowawayHost:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    def check(self) -> None:
+        """Raise CliError with the end of its log when it has ended."""
+        if self._process.poll() is not None:
+            raise self._failure("The host has ended.")
+
+    def stop(self) -> None:
+        """End it and delete what is not kept; may be called twice. An interrupt hurries it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_S)
+        except KeyboardInterrupt:
+            self._process.terminate()
+            self._process.wait(STOP_S)
+        finally:
+            self._log.close()
+
+    def _start(self, command: Sequence[str], remove: Sequence[Path]) -> subprocess.Popen[bytes]:
+        # -I: the directory that we are in is a Micro's, whose modules must not be taken for Python's own
+        holder = [
+            sys.executable,
+            "-I",
+            "-m",
+            "microhost.cli.holding",
+            json.dumps([str(each) for each in remove]),
+        ]
+        process = subprocess.Popen(
+            [*holder, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=clean_environment(os.environ),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+        return process
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put(line.decode(errors="replace"))
+        self._lines.put(None)
+
+    def _wait_until_it_listens(self) -> str:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty as error:
+                raise self._failure(f"The host did not start within {START_S:.0f} s.") from error
+            if line is None:
+                raise self._failure("The host did not start.")
+            if found := LISTENS.search(line):
+                return settings.check_server(found[1], "The host")
+
+    def _failure(self, sentence: str) -> CliError:
+        """Make the failure, with what the host said last in its own words."""
+        size = os.fstat(self._log.fileno()).st_size
+        text = os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES)).decode(errors="replace")
+        said = [OURS.sub("", line) for line in text.splitlines() if line and not line.startswith("{")]
+        hint = "The sandbox needs root: sudo deta dev" if os.geteuid() != 0 else ""
+        log = "\n".join((said[:-1] or text.splitlines())[-LOG_LINES:])
+        return CliError(f"{sentence} {said[-1]}" if said else sentence, hint, log=log)
+
+
+def find_command() -> list[str]:
+    """Give the host's command: the one beside this interpreter, else the one on the path. Raises: CliError."""
+    beside = Path(sys.executable).parent / "microhost"
+    found = str(beside) if beside.exists() else shutil.which("microhost")
+    if found is None:
+        raise CliError(
+            "The host, which runs the Micro, is not installed beside this command.",
+            "Install it on a Linux machine: pip install microhost",
+        )
+    return [found]
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment without what is said to other hosts and commands. Pure."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in KEPT_SETTINGS or not name.startswith(("MICROHOST_", "DETA_"))
+    }
+    return {"MICROHOST_UID_BASE": str(UID_BASE), **kept}
