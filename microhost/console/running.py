@@ -15,7 +15,7 @@ from microhost.console.models import EventList, EventShown, NewRun, RunShown
 from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError
-from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE
+from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE, EVENTS_PER_PAGE_MAX
 from microhost.micros import invoke
 from microhost.micros.event_filters import NAMES, read_filter
 from microhost.micros.events import log_lines
@@ -105,22 +105,20 @@ class Running:
         wanted = self._filter(request)
         as_json = NDJSON in request.headers.get("accept", "")
         show, media = (_json_line, NDJSON) if as_json else (_text_lines, TEXT)
-        found, _ = await self._services.executions.page(micro.id, limit=_limit(request), wanted=wanted)
-        past = "".join(show(each) for each in reversed(found))
-        if request.query_params.get("follow", "") not in ("1", "true"):
-            return Response(past, media_type=media)
-        following = self._services.executions.follow(micro.id, wanted)
-        return StreamingResponse(_follow(past, following, show), media_type=media)
+        limit = _limit(request)
+        if request.query_params.get("follow", "") in ("1", "true"):
+            following = self._services.executions.follow(micro.id, limit=limit, wanted=wanted)
+            return StreamingResponse(_follow(following, show), media_type=media)
+        found, _ = await self._services.executions.page(micro.id, limit=limit, wanted=wanted)
+        return Response("".join(show(each) for each in reversed(found)), media_type=media)
 
     def _filter(self, request: Request) -> EventFilter:
         return read_filter(request.query_params, now=self._services.clock())
 
 
 async def _follow(
-    past: str, following: AsyncIterator[Execution], show: Callable[[Execution], str]
+    following: AsyncIterator[Execution], show: Callable[[Execution], str]
 ) -> AsyncIterator[str]:
-    if past:
-        yield past
     async for execution in following:
         yield show(execution)
 
@@ -137,4 +135,7 @@ def _limit(request: Request) -> int:
     given = request.query_params.get("limit", str(EVENTS_PER_PAGE))
     if not re.fullmatch(r"[0-9]{1,6}", given):
         raise ClientError(f"limit is {given[:40]!r}; it must be a number.")
-    return int(given)
+    limit = int(given)
+    if not 1 <= limit <= EVENTS_PER_PAGE_MAX:
+        raise ClientError(f"limit is {limit}; it may be 1 to {EVENTS_PER_PAGE_MAX}.")
+    return limit

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from microhost.errors import ClientError, NotFoundError
-from microhost.limits import EVENTS_PER_PAGE_MAX
+from microhost.errors import NotFoundError
 from microhost.records import EventFilter, Execution
 from microhost.storage.events import EVERY, EventStore
 
@@ -34,10 +33,8 @@ class Executions:
     ) -> tuple[list[Execution], str | None]:
         """Give a Micro's executions that are wanted, newest first, and the id to continue after when there are more.
 
-        What ended before the call is among them. Raises: ClientError when `limit` is out of range.
+        What ended before the call is among them.
         """
-        if not 1 <= limit <= EVENTS_PER_PAGE_MAX:
-            raise ClientError(f"limit is {limit}; it may be 1 to {EVENTS_PER_PAGE_MAX}.")
         found = await asyncio.to_thread(self._flush_and_list, micro_id, limit + 1, before, wanted)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
@@ -49,12 +46,21 @@ class Executions:
             raise NotFoundError("There is no such event.")
         return found
 
-    async def follow(self, micro_id: str, wanted: EventFilter = EVERY) -> AsyncIterator[Execution]:
-        """Give executions that are wanted as they end, without end."""
+    async def follow(
+        self, micro_id: str, *, limit: int, wanted: EventFilter = EVERY
+    ) -> AsyncIterator[Execution]:
+        """Give the last `limit` executions that are wanted, oldest first, then those to come, without end.
+
+        Each is given once: new ones are gathered from before the listing on.
+        """
         with self._following(micro_id) as queue:
+            past = await asyncio.to_thread(self._flush_and_list, micro_id, limit, None, wanted)
+            for execution in reversed(past):
+                yield execution
+            shown = {execution.id for execution in past}
             while True:
                 execution = await queue.get()
-                if wanted.wants(execution):
+                if wanted.wants(execution) and execution.id not in shown:
                     yield execution
 
     @contextmanager

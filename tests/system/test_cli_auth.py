@@ -101,7 +101,7 @@ def test_no_key_is_made_for_a_file_that_cannot_be(
 ) -> None:
     done = person.deta("auth", "create-api-key", "-n", "lost", "-o", outfile, "--yes", at=root)
     assert done.code in (1, 2)
-    assert done.stderr.startswith("Error: ")
+    assert done.stderr.startswith(f"Error: '{outfile}' ")
     assert Path("/dev/null").is_char_device()
     assert "lost" not in names_of_keys(host, root)
 

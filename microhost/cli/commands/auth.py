@@ -93,11 +93,14 @@ def _switch(session: Session, *, on: bool) -> None:
 
 
 def _may_write(file: Path, *, yes: bool) -> bool:
-    """Tell whether a key may be written there, before there is one. Raises: CliError; OSError."""
+    """Tell whether a key may be written there, before there is one. Raises: CliError."""
     if file.exists() and not file.is_file():
         raise CliError(f"'{file}' is no file.", "Name one: --outfile FILE", exit_code=USAGE)
-    with tempfile.TemporaryFile(dir=file.parent):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise CliError(f"'{file}' cannot be written: {error.strerror}.") from error
     return not os.path.lexists(file) or output.confirm(f"Replace '{file}'?", yes=yes)
 
 

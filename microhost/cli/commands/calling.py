@@ -105,7 +105,10 @@ def _sink(file: Path | None) -> Iterator[BinaryIO]:
         with file.open("wb") as sink:
             yield sink
         return
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    except OSError as error:
+        raise CliError(f"'{file}' cannot be written: {error.strerror}.") from error
     try:
         with os.fdopen(descriptor, "wb") as sink:
             yield sink

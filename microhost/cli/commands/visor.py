@@ -24,7 +24,7 @@ def open_visor(session: Session, no_browser: bool) -> None:
     """Open the Micro's visor page in the browser."""
     micro = micro_directory.get(Path())
     shown = session.api.get(micro.address)
-    place = f"/projects/{segment(micro.project)}/micros/{segment(shown['name'])}/visor"
+    place = f"/projects/{segment(shown['project_name'])}/micros/{segment(shown['name'])}/visor"
     show_page(session.settings.server + place, "Opening visor in the browser...", no_browser=no_browser)
 
 

@@ -178,17 +178,47 @@ async def test_logs_can_be_followed(client: httpx.AsyncClient, host: Host) -> No
     assert executions._followers == {}
 
 
+async def test_what_ends_while_the_past_is_sent_is_given_once(client: httpx.AsyncClient, host: Host) -> None:
+    executions = host.services.executions
+    executions.record(execution(host, 1))
+    sent: list[bytes] = []
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        if b"e00000001" in sent[-1]:
+            executions.record(execution(host, 2))
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/api/v1{MICRO}/logs",
+        "query_string": b"follow=1",
+        "headers": [(b"authorization", f"Bearer {host.token}".encode())],
+    }
+    serving = asyncio.create_task(host.app(scope, receive, send))  # type: ignore[arg-type]
+    await until(lambda: b"e00000002" in sent[-1] if sent else False, "what ended meanwhile")
+    executions.record(execution(host, 3))
+    await until(lambda: b"e00000003" in sent[-1], "what ended later")
+    gone.set()
+    await serving
+    assert b"".join(sent).count(b"e00000002") == 1
+
+
 async def test_a_slow_follower_misses_records_instead_of_stopping_others(
     client: httpx.AsyncClient, host: Host
 ) -> None:
     executions = host.services.executions
-    following = executions.follow(host.stores.meta.list_micros()[0].id)
-    first = asyncio.ensure_future(anext(following))
-    await until(lambda: executions._followers, "somebody follows")
-    for number in range(2_000):
+    following = executions.follow(host.stores.meta.list_micros()[0].id, limit=10)
+    executions.record(execution(host, 0))
+    assert (await anext(following)).id == "e00000000"
+    for number in range(1, 2_000):
         executions.record(execution(host, number))
-    assert (await first).id == "e00000000"
-    assert [(await anext(following)).id for _ in range(999)][-1] == "e00000999"
+    assert [(await anext(following)).id for _ in range(1_000)][-1] == "e00001000"
     await following.aclose()  # type: ignore[attr-defined]
     assert executions._followers == {}
 
