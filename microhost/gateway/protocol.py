@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from microhost.gateway import pages
 from microhost.gateway.access import Route, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
+from microhost.gateway.feeding import Feeder
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
 from microhost.gateway.hosts import Names
 from microhost.gateway.relay import HttpExecution, meta_of, too_large
@@ -189,6 +190,7 @@ class GatewayProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._feeder = Feeder(self.parser)
         self._fields: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
@@ -288,14 +290,14 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # The parser
 
-    def _parse(self, data: bytes | memoryview) -> None:
+    def _parse(self, data: bytes) -> None:
         quiet_bytes = self._quiet_bytes
         try:
-            self.parser.feed_data(data)
+            self._feeder.feed(data)
             if self._phase != _IDLE:
                 self._check_quiet(len(data), quiet_bytes)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgraded(bytes(data[upgrade.args[0] :]))
+            self._upgraded(data[upgrade.args[0] :])
         except (httptools.HttpParserError, Refusal) as error:
             if not self._deaf:
                 self._refuse(self._refusal or _as_refusal(error))
@@ -317,6 +319,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = self._quiet_bytes = 0
         self._phase = _HEAD
         self._serial += 1
+        self._feeder.began()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; drop those with an underscore, ours, and trailers."""
@@ -347,6 +350,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._special,
                 self._fields,
             )
+            self._feeder.measured(head.length)
             keep_alive = parser.should_keep_alive() and head.version == "1.1"
             upgrades = parser.should_upgrade()
             exchange = self._route(head, keep_alive and not upgrades, upgrades)
@@ -359,6 +363,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._quiet_bytes += len(body)
+        self._feeder.took(len(body))
         parsed = self._parsed
         if parsed is None:
             return
@@ -370,11 +375,13 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._phase = _IDLE
+        self._feeder.ended()
         parsed, self._parsed = self._parsed, None
         if parsed is not None:
             parsed.body_complete()
             if not parsed.keep_alive:
                 self._deaf = True
+                self._feeder.is_done = True
 
     def _check_head(self) -> None:
         size = self._head_bytes + sum(map(len, self._fields)) + len(self.url)
