@@ -96,6 +96,13 @@ REQUEST_BUFFER_BYTES = 256 * 1024
 CONNECTION_WRITE_S = 30.0
 WEBSOCKET_MESSAGE_BYTES = MIB
 
+# Ours: bodies that Base and Drive keep whole until they are stored. Small ones need no place; of the places one
+# project has at most half
+BODIES_BYTES = 64 * MIB
+BODY_FREE_BYTES = 64 * 1024
+BODY_WAIT_S = 10.0
+BODIES_PARSED_AT_ONCE = 2
+
 # Ours: the pool. A busy executor is warm, an idle one is frozen, then ended; the warden's frozen spare remains
 EXECUTOR_FREEZE_S = 1.0
 EXECUTOR_KEEP_S = 20.0

@@ -32,6 +32,7 @@ from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
+from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
@@ -143,8 +144,9 @@ class Host:
             clock=utc_now,
         )
         connections = connection_cap()
+        intake = Intake()
         self.front = Products(
-            {"base": create_base(stores.bases), "drive": create_drive(stores.drives)},
+            {"base": create_base(stores.bases, intake), "drive": create_drive(stores.drives, intake)},
             console=create_app(self.services),
             keys=self.directory,
             domain=settings.domain,
