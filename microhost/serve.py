@@ -50,6 +50,7 @@ from microhost.storage.stores import Stores, open_stores
 from sandbox.client import WardenClient
 
 DRAIN_S = 15.0
+SWITCH_S = 0.0005
 log = structlog.get_logger(__name__)
 
 
@@ -300,6 +301,7 @@ def serve() -> None:
     stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     certificates = open_certificates(settings, custom)
     host = Host(settings, stores, channel, [], certificates)
+    sys.setswitchinterval(SWITCH_S)  # a thread at work gives way to the loop as soon as that asks
     uvloop.run(host.run(listener, tls_listener))
 
 
