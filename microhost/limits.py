@@ -154,6 +154,7 @@ TLS_HANDSHAKES = 512
 
 # Ours: connections from inside Micros to Base and Drive
 INSIDE_CONNECTIONS = 256
+INSIDE_REQUESTS = 8  # of one sandbox at once; the others wait
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
 INSIDE_HANDSHAKE_S = 5.0
 INSIDE_CLOSE_S = 2.0

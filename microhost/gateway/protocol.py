@@ -282,7 +282,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self._deaf:
             return
-        if self._held or len(data) > PIECE_BYTES or (self._waiting and self._active is not None):
+        if self._held or len(data) > PIECE_BYTES or self._must_wait():
             self._held += data
         else:
             self._parse(data)
@@ -421,6 +421,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def _route_to_console(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         if upgrades and (head.has_body or head.upgrade == b"websocket"):
             raise Refusal(400, "The console speaks no other protocol than HTTP.")
+        return self._make_request(head, keep_alive)
+
+    def _make_request(self, head: Head, keep_alive: bool) -> Exchange:
         return ConsoleRequest(self, head, keep_alive=keep_alive)
 
     def _read_upstream(self, head: Head) -> None:
@@ -457,6 +460,10 @@ class GatewayProtocol(HttpToolsProtocol):
         if is_blocked != bool(self._paused & _QUEUE):
             self._pause(_QUEUE, is_blocked)
 
+    def _must_wait(self) -> bool:
+        """Tell whether what comes is not to be parsed yet: a request waits for its turn."""
+        return bool(self._waiting) and self._active is not None
+
     def _start_next(self) -> bool:
         if self._active is not None or not self._waiting or self.transport.is_closing():
             return False
@@ -482,7 +489,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _parse_held(self) -> bool:
         if not self._held or self._deaf or self._tunnel is not None:
             return False
-        if self._waiting and self._active is not None:
+        if self._must_wait():
             return False
         held, self._held = self._held[:PIECE_BYTES], self._held[PIECE_BYTES:]
         self._parse(held)

@@ -12,9 +12,35 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.driving import Host
+from tests.driving import Host, Micro, zip_files
 
 SECONDS = 4.0
+HAMMER = """
+import socket, threading, time
+
+REQUEST = b"GET /v1/%b/things/items/a HTTP/1.1\\r\\nHost: database.deta.sh\\r\\n\\r\\n"
+
+def hammer(request, end, counts):
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("database.deta.sh", 80), 5) as client:
+                while time.monotonic() < end:
+                    client.sendall(request * 20)
+                    if not client.recv(65536):
+                        break
+                    counts.append(1)
+        except OSError:
+            pass
+
+def app(environ, start_response):
+    counts, end = [], time.monotonic() + 6
+    request = REQUEST % environ["QUERY_STRING"].encode()
+    threads = [threading.Thread(target=hammer, args=(request, end, counts)) for _ in range(500)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    start_response("200 OK", [])
+    return [b"%d" % len(counts)]
+"""
 GET_P99_S = 0.1
 QUERY_S = 3.0
 HARD = json.dumps({"query": [{"v?contains": f"z{n}"} for n in range(490)]})
@@ -104,3 +130,15 @@ def test_hard_queries_of_one_project_leave_its_neighbours_served(host: Host, nei
     assert len(took.queries) >= 3
     assert took.get_p99_s <= GET_P99_S, took.get_p99_s
     assert max(took.queries) <= QUERY_S, max(took.queries)
+
+
+def test_a_micro_that_hammers_its_door_leaves_its_neighbours_served(
+    host: Host, neighbour: httpx.Client, project: str, new_micro: Callable[..., Micro]
+) -> None:
+    micro = new_micro()
+    micro.must_deploy(zip_files({"main.py": HAMMER}))
+    answers: list[int] = []
+    with at_work(1, lambda _: answers.append(int(micro.call(f"/?{project}").text))):
+        took = ask_neighbour(neighbour)
+    assert answers[0] > 100, "it must have hammered"
+    assert took.get_p99_s <= GET_P99_S, took.get_p99_s
