@@ -35,6 +35,8 @@ BASE_NESTING = 64
 BASE_QUERY_BYTES = MIB
 BASE_QUERY_CONDITIONS = 1000
 BASE_SCAN_S = 0.2
+BASE_HARD_ITEM_S = 1.0
+BASE_PAGES_AT_ONCE = 2  # of one project
 BASE_INDEXES = 16
 BASE_INDEX_PATH_BYTES = 1024
 BASE_FILES_OPEN = 64
@@ -105,6 +107,13 @@ REQUEST_BUFFER_BYTES = 256 * 1024
 CONNECTION_WRITE_S = 30.0
 WEBSOCKET_MESSAGE_BYTES = MIB
 
+# Ours: bodies that Base and Drive keep whole until they are stored. Small ones need no place; of the places one
+# project has at most half
+BODIES_BYTES = 64 * MIB
+BODY_FREE_BYTES = 64 * 1024
+BODY_WAIT_S = 10.0
+BODIES_PARSED_AT_ONCE = 2
+
 # Ours: the pool. A busy executor is warm, an idle one is frozen, then ended; the warden's frozen spare remains
 EXECUTOR_FREEZE_S = 1.0
 EXECUTOR_KEEP_S = 20.0
@@ -162,6 +171,7 @@ TLS_HANDSHAKES = 512
 
 # Ours: connections from inside Micros to Base and Drive
 INSIDE_CONNECTIONS = 256
+INSIDE_REQUESTS = 8  # of one sandbox at once; the others wait
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
 INSIDE_HANDSHAKE_S = 5.0
 INSIDE_CLOSE_S = 2.0

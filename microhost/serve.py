@@ -32,6 +32,7 @@ from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
+from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
@@ -49,6 +50,7 @@ from microhost.storage.stores import Stores, open_stores
 from sandbox.client import WardenClient
 
 DRAIN_S = 15.0
+SWITCH_S = 0.0005
 log = structlog.get_logger(__name__)
 
 
@@ -143,8 +145,9 @@ class Host:
             clock=utc_now,
         )
         connections = connection_cap()
+        intake = Intake()
         self.front = Products(
-            {"base": create_base(stores.bases), "drive": create_drive(stores.drives)},
+            {"base": create_base(stores.bases, intake), "drive": create_drive(stores.drives, intake)},
             console=create_app(self.services),
             keys=self.directory,
             domain=settings.domain,
@@ -299,6 +302,7 @@ def serve() -> None:
     stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     certificates = open_certificates(settings, custom)
     host = Host(settings, stores, channel, [], certificates)
+    sys.setswitchinterval(SWITCH_S)  # a thread at work gives way to the loop as soon as that asks
     uvloop.run(host.run(listener, tls_listener))
 
 

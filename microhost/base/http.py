@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -25,7 +25,13 @@ import structlog
 from microhost.base import items, query, updates
 from microhost.base.query_sql import compile_query
 from microhost.errors import ClientError, NotFoundError, OverloadedError, StorageFullError
-from microhost.limits import BASE_BODY_BYTES, BASE_QUERY_BYTES
+from microhost.intake import Intake, Share
+from microhost.limits import (
+    BASE_BODY_BYTES,
+    BASE_QUERY_BYTES,
+    BODIES_PARSED_AT_ONCE,
+    BODY_FREE_BYTES,
+)
 from microhost.storage.base_file import Change, StoredItem
 from microhost.storage.base_pages import Page, Wanted
 
@@ -34,7 +40,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-PARSED_ON_THE_LOOP_BYTES = 64 * 1024
+SENT_AT_ONCE_BYTES = 64 * 1024
 LIMIT_UNSET = 1_000_000
 DONE, CREATED, MULTI_STATUS = 200, 201, 207
 
@@ -64,6 +70,25 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Desk:
+    """Hold what all requests share: the store, and what bounds their bodies."""
+
+    store: Store
+    intake: Intake
+    parsing: asyncio.Semaphore
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Hold one request as it came: `share` is closed when it is answered."""
+
+    scope: MutableMapping[str, Any]
+    receive: Receive
+    share: Share
+    parsing: asyncio.Semaphore
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Hold what a request names, and how its body is read."""
 
@@ -71,25 +96,30 @@ class Call:
     project_id: str
     base: str
     key: str
-    receive: Receive
+    asking: Asking
 
 
 Answer = tuple[int, bytes]
 Handler = Callable[[Call], Awaitable[Answer]]
 
 
-def create_app(bases: Store) -> App:
-    """Make the ASGI application that serves `bases`."""
+def create_app(bases: Store, intake: Intake | None = None) -> App:
+    """Make the ASGI application that serves `bases`; `intake` bounds its bodies, and others' with it."""
+    desk = Desk(bases, intake or Intake(), asyncio.Semaphore(BODIES_PARSED_AT_ONCE))
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"Base speaks no {scope['type']}")
         extra: tuple[tuple[bytes, bytes], ...] = ()
+        asking = Asking(scope, receive, Share(desk.intake), desk.parsing)
         try:
-            status, body, extra = await _serve(bases, scope, receive)
-        except Exception as error:  # the edge: every failure becomes an answer of the docs' shape
-            status, body, extra = _refuse(error)
-        await _send(send, status, body, extra)
+            try:
+                status, body, extra = await _serve(desk.store, asking)
+            except Exception as error:  # the edge: every failure becomes an answer of the docs' shape
+                status, body, extra = _refuse(error)
+            await _send(send, status, body, extra)
+        finally:
+            asking.share.close()
 
     return app
 
@@ -97,9 +127,8 @@ def create_app(bases: Store) -> App:
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-async def _serve(
-    bases: Store, scope: MutableMapping[str, Any], receive: Receive
-) -> tuple[int, bytes, Headers]:
+async def _serve(bases: Store, asking: Asking) -> tuple[int, bytes, Headers]:
+    scope = asking.scope
     parts = scope["raw_path"].split(b"/", 5)
     if len(parts) < 5 or parts[0] or parts[1] != b"v1":
         raise _nowhere()
@@ -115,7 +144,7 @@ async def _serve(
     key = _decode(parts[5], "key") if len(parts) > 5 else ""
     if len(parts) > 5:
         items.check_key(key)
-    status, body = await handler(Call(bases, _decode(parts[2], "project's id"), base, key, receive))
+    status, body = await handler(Call(bases, _decode(parts[2], "project's id"), base, key, asking))
     return status, body, ()
 
 
@@ -227,11 +256,24 @@ HANDLERS: dict[str, dict[str, Handler]] = {
 
 async def _parsed(call: Call, most_bytes: int, too_large: Callable[[], ClientError], parse: Any) -> Any:
     """Read the body and parse it, a large one in a thread."""
+    raw = await _read(call, most_bytes, too_large)
+    if len(raw) <= BODY_FREE_BYTES:
+        return parse(raw)
+    async with call.asking.parsing:  # more at once would only fight for the interpreter, and for memory
+        return await asyncio.to_thread(parse, raw)
+
+
+async def _read(call: Call, most_bytes: int, too_large: Callable[[], ClientError]) -> bytes:
+    announced = _announced(call.asking.scope["headers"])
+    if announced is not None:
+        if announced > most_bytes:
+            raise too_large()
+        await call.asking.share.take(call.project_id, announced)
     parts: list[bytes] = []
     total = 0
     more = True
     while more:
-        message = await call.receive()
+        message = await call.asking.receive()
         if message["type"] == "http.disconnect":
             raise ClientError("The request ended before its body.")
         part = message.get("body", b"")
@@ -240,8 +282,16 @@ async def _parsed(call: Call, most_bytes: int, too_large: Callable[[], ClientErr
             raise too_large()
         parts.append(part)
         more = message.get("more_body", False)
-    raw = parts[0] if len(parts) == 1 else b"".join(parts)
-    return parse(raw) if total <= PARSED_ON_THE_LOOP_BYTES else await asyncio.to_thread(parse, raw)
+        if more and announced is None and total > BODY_FREE_BYTES:
+            await call.asking.share.take(call.project_id, most_bytes)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None
 
 
 def _decode(part: bytes, what: str) -> str:
@@ -283,4 +333,9 @@ async def _send(send: Send, status: int, body: bytes, extra: Headers) -> None:
         *extra,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    # piece by piece: what a slow reader has not taken is not kept twice, nor after its share was given back
+    rest = memoryview(body)
+    while len(rest) > SENT_AT_ONCE_BYTES:
+        piece, rest = rest[:SENT_AT_ONCE_BYTES], rest[SENT_AT_ONCE_BYTES:]
+        await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+    await send({"type": "http.response.body", "body": bytes(rest)})

@@ -21,9 +21,11 @@ Source: Deta docs, Base > Queries and Base > HTTP > Query Items.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from microhost.base.items import check_value
 from microhost.errors import ClientError
@@ -162,6 +164,42 @@ def matches(query: Query, item: Mapping[str, Any]) -> bool:
     if not is_inside(query.keys, item["key"].encode()):
         return False
     return any(all(_holds(test, find(item, test.path)) for test in tests) for tests in query.branches)
+
+
+def judge(query: Query, text: str, check: Callable[[], None]) -> bool:
+    """Tell whether an item, given as its JSON text, passes the query's tests; its key is not looked at.
+
+    The item is read once and each path followed once, however many tests there are. `check` is called before each
+    test, and may raise.
+    """
+    evaluation = _Evaluation(msgspec.json.decode(text), check)
+    return any(all(evaluation.holds(test) for test in tests) for tests in query.branches)
+
+
+class _Evaluation:
+    """Know of one item what its tests have asked for already."""
+
+    def __init__(self, item: Any, check: Callable[[], None]) -> None:
+        self._item = item
+        self._check = check
+        self._values: dict[tuple[str, ...], Any] = {}
+        self._members: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def holds(self, test: Test) -> bool:
+        self._check()
+        value = self._values.get(test.path, self)
+        if value is self:
+            value = self._values[test.path] = find(self._item, test.path)
+        if test.operator in ("contains", "not_contains") and isinstance(value, list):
+            is_member = isinstance(test.operand, str) and test.operand in self._members_at(test.path, value)
+            return is_member is (test.operator == "contains")
+        return _holds(test, value)
+
+    def _members_at(self, path: tuple[str, ...], members: list[Any]) -> frozenset[str]:
+        found = self._members.get(path)
+        if found is None:
+            found = self._members[path] = frozenset(each for each in members if isinstance(each, str))
+        return found
 
 
 def is_inside(keys: KeyRange, key: bytes) -> bool:

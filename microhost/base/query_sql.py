@@ -6,12 +6,13 @@ inside a negation), and long chains are built as balanced trees, because the eng
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from microhost.base.query import Query, Test, after_prefix, are_ordered
+from microhost.base.query import Query, Test, after_prefix, are_ordered, judge
 from microhost.storage.base_pages import Condition, Lookup, Value
 from microhost.storage.comparing import INDEXED_BYTES, Indexed, is_number, to_indexed
 
@@ -19,6 +20,7 @@ Part = tuple[str, tuple[Value, ...]]
 COMPARISONS = {"eq": "=", "lt": "<", "gt": ">", "lte": "<=", "gte": ">="}
 NEVER: Part = ("0", ())
 NEEDLE_BYTES = 256
+WHOLE_VALUE_WEIGHT = 8
 INFINITE = float("inf")
 AFTER_ALL_TEXT = b"\xff"
 
@@ -33,8 +35,14 @@ def compile_query(query: Query) -> Condition:
         values=values,
         keys=query.keys,
         lookups=() if is_open else tuple(tuple(_lookups(tests)) for tests in query.branches),
-        weight=1 if is_open else max(1, sum(map(len, query.branches))),
+        weight=1 if is_open else max(1, sum(_weight(test) for tests in query.branches for test in tests)),
+        judge=functools.partial(judge, query),
     )
+
+
+def _weight(test: Test) -> int:
+    """Count what reads a value whole, and not only finds it, several times."""
+    return WHOLE_VALUE_WEIGHT if "contains" in test.operator or isinstance(test.operand, list | dict) else 1
 
 
 def _join(word: str, parts: Sequence[Part]) -> Part:

@@ -37,7 +37,8 @@ from microhost.drive.messages import (
 from microhost.drive.names import UNTOLD, check_content_type, check_drive, check_name, guess_content_type
 from microhost.drive.queries import parse_path, parse_query, read_limit, read_part, read_recursive
 from microhost.drive.removal import parse_names
-from microhost.errors import ClientError, HostError, NotFoundError
+from microhost.errors import ClientError, HostError, NotFoundError, OverloadedError
+from microhost.intake import Intake, Share
 from microhost.limits import DRIVE_DELETE_BODY_BYTES, DRIVE_FILE_BYTES, DRIVE_PART_BYTES
 from microhost.storage.drive_records import Place
 from microhost.storage.drives import Drives
@@ -78,9 +79,9 @@ class Asked:
         return Answer(status, {**fields, "project_id": self.project_id, "drive_name": self.drive})
 
 
-def create_app(drives: Drives) -> App:
-    """Make the ASGI application that serves `drives`."""
-    service = DriveService(drives)
+def create_app(drives: Drives, intake: Intake | None = None) -> App:
+    """Make the ASGI application that serves `drives`; `intake` bounds the bodies it keeps, and others' with it."""
+    service = DriveService(drives, intake or Intake())
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
@@ -106,9 +107,10 @@ def create_app(drives: Drives) -> App:
 class DriveService:
     """Answer requests for files."""
 
-    def __init__(self, drives: Drives) -> None:
+    def __init__(self, drives: Drives, intake: Intake) -> None:
         """Serve `drives`."""
         self._drives = drives
+        self._intake = intake
         self._threads = drives.threads
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -253,7 +255,13 @@ class DriveService:
         Gives:   200 {"deleted": [str], "failed"?: {str: str}}; what did not exist is deleted
         Source:  Deta docs, Drive > HTTP > Delete Files
         """
-        names, failed = parse_names(await asked.body(DRIVE_DELETE_BODY_BYTES).whole())
+        share = Share(self._intake)
+        try:
+            names, failed = parse_names(
+                await asked.body(DRIVE_DELETE_BODY_BYTES).whole(asked.project_id, share)
+            )
+        finally:
+            share.close()
         await in_thread(self._threads, asked.project.delete, asked.drive, names)
         return Answer(200, {"deleted": names, "failed": failed} if failed else {"deleted": names})
 
@@ -277,6 +285,8 @@ class DriveService:
 def _refusal_of(error: Exception) -> Answer:
     if isinstance(error, ClientError):
         return Answer(error.status, {"errors": [error.message]})
+    if isinstance(error, OverloadedError):
+        return Answer(503, {"errors": [error.message]}, [(b"retry-after", b"%d" % error.retry_after_s)])
     if isinstance(error, DamagedError):  # it stands in the log since it was found
         return Answer(500, {"errors": [str(error)]})
     incident = secrets.token_hex(4)

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from microhost.errors import ClientError
+from microhost.intake import Share
 from microhost.limits import DRIVE_RECEIVE_BYTES, MIB
 
 Scope = MutableMapping[str, Any]
@@ -72,6 +73,7 @@ class Body:
         self._receive = receive
         self._most_bytes = most_bytes
         self._total = 0
+        self._declared_bytes = declared_bytes
         if declared_bytes is not None and declared_bytes > most_bytes:
             raise self._too_large()
 
@@ -92,12 +94,15 @@ class Body:
         self._total += count
         return b"".join(pieces), more
 
-    async def whole(self) -> bytes:
-        """Give all of it."""
+    async def whole(self, project_id: str, share: Share) -> bytes:
+        """Give all of it, after a large one has its share. Raises: OverloadedError; what `next` raises."""
+        await share.take(project_id, self._declared_bytes or 0)
         pieces, more = [], True
         while more:
             piece, more = await self.next()
             pieces.append(piece)
+            if more:
+                await share.take(project_id, self._declared_bytes or self._most_bytes)
         return b"".join(pieces)
 
     def _too_large(self) -> ClientError:

@@ -8,8 +8,10 @@ Theory of operation
     application by a few names, and nothing else: neither a Micro, nor the console, nor what an upstream proxy may say.
     We accept by ourselves instead of by a server, so that a connection counts from its first moment: one that
     never finishes its handshake holds a descriptor, too. Of a sandbox that is at its limit the longest silent
-    connection is closed, else the new one. A host that is replaced leaves the doors that its successor has: no request
-    from inside is lost. When the warden tells that the sandbox is gone, all of it is closed.
+    connection is closed, else the new one. Of a sandbox's requests INSIDE_REQUESTS run at once and the others wait in
+    their connections, so the loop is free for neighbours and visitors, whatever a sandbox asks. A host that is replaced
+    leaves the doors that its successor has: no request from inside is lost. When the warden tells that the sandbox is
+    gone, all of it is closed.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from microhost.gateway.access import Route
+from microhost.gateway.console import ConsoleRequest
 from microhost.gateway.guard import Head
 from microhost.gateway.protocol import Exchange, Gateway, GatewayProtocol, Patience, Room
-from microhost.limits import INSIDE_CLOSE_S, INSIDE_CONNECTIONS, INSIDE_HANDSHAKE_S
+from microhost.limits import INSIDE_CLOSE_S, INSIDE_CONNECTIONS, INSIDE_HANDSHAKE_S, INSIDE_REQUESTS
 from microhost.micros.pool import Pools
 from microhost.settings import Settings
 
@@ -139,6 +142,39 @@ class Door:
         self._listeners: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_leaving = False
+        self._running_count = 0
+        self._queue: dict[InsideConnection, None] = {}
+        self._called: InsideConnection | None = None
+
+    def may_start(self, connection: InsideConnection) -> bool:
+        """Tell whether a connection may start its next request; if not, it is called when it may."""
+        if self._running_count < INSIDE_REQUESTS and (not self._queue or self._called is connection):
+            return True
+        self._queue.setdefault(connection)
+        return False
+
+    def is_queued(self, connection: InsideConnection) -> bool:
+        """Tell whether a connection will be called."""
+        return connection in self._queue
+
+    async def run(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        """Run one request's application, which was counted by `begin`."""
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._running_count -= 1
+            self._call()
+
+    def begin(self) -> None:
+        """Count a request that runs."""
+        self._running_count += 1
+
+    def _call(self) -> None:
+        while self._queue and self._running_count < INSIDE_REQUESTS:
+            self._called = next(iter(self._queue))
+            del self._queue[self._called]
+            self._called.go_on()
+        self._called = None
 
     def listen(self, plain: socket.socket, secure: socket.socket) -> None:
         """Take the listening sockets over."""
@@ -166,6 +202,7 @@ class Door:
 
     def forget(self, connection: InsideConnection) -> None:
         """Count a connection no more."""
+        self._queue.pop(connection, None)
         self.connections.discard(connection)
         self.inside.connections.discard(connection)
 
@@ -272,10 +309,40 @@ class InsideConnection(GatewayProtocol):
         if self.transport is not None:
             self.transport.abort()
 
+    @property
+    def may_start(self) -> bool:
+        """Tell whether the next request may start."""
+        return self._door.may_start(self)
+
+    def go_on(self) -> None:
+        """Start what waited."""
+        self._advance()
+
+    def _must_wait(self) -> bool:
+        return super()._must_wait() or self._door.is_queued(self)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._door.begin()
+        super()._start_asgi_task(cycle, functools.partial(self._door.run, app))
+
+    def _make_request(self, head: Head, keep_alive: bool) -> Exchange:
+        return InsideRequest(self, head, keep_alive=keep_alive)
+
     def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         if head.place.name in self._door.inside.names:
             return self._route_to_console(head, keep_alive and not self._door.is_leaving, upgrades)
         return self._constant(404, "There is nothing here.", head, keep_alive)
+
+
+class InsideRequest(ConsoleRequest):
+    """Carry one request out of a sandbox; it starts when the sandbox's others leave room."""
+
+    connection: InsideConnection
+
+    @property
+    def may_start(self) -> bool:  # type: ignore[override]  # to whoever reads it, it is the same
+        """Tell whether it may start."""
+        return self.connection.may_start
 
 
 class _Nobody:

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from microhost.gateway import pages
 from microhost.gateway.access import Route, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
+from microhost.gateway.feeding import Feeder
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
 from microhost.gateway.halfclosed import LOOKS_A_PROBE, LOOKS_S, was_reset
 from microhost.gateway.hosts import Names
@@ -190,6 +191,7 @@ class GatewayProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
+        self._feeder = Feeder(self.parser)
         self._fields: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
@@ -291,7 +293,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self._deaf:
             return
-        if self._held or len(data) > PIECE_BYTES or (self._waiting and self._active is not None):
+        if self._held or len(data) > PIECE_BYTES or self._must_wait():
             self._held += data
         else:
             self._parse(data)
@@ -299,14 +301,14 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # The parser
 
-    def _parse(self, data: bytes | memoryview) -> None:
+    def _parse(self, data: bytes) -> None:
         quiet_bytes = self._quiet_bytes
         try:
-            self.parser.feed_data(data)
+            self._feeder.feed(data)
             if self._phase != _IDLE:
                 self._check_quiet(len(data), quiet_bytes)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgraded(bytes(data[upgrade.args[0] :]))
+            self._upgraded(data[upgrade.args[0] :])
         except (httptools.HttpParserError, Refusal) as error:
             if not self._deaf:
                 self._refuse(self._refusal or _as_refusal(error))
@@ -328,6 +330,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = self._quiet_bytes = 0
         self._phase = _HEAD
         self._serial += 1
+        self._feeder.began()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; drop those with an underscore, ours, and trailers."""
@@ -358,6 +361,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._special,
                 self._fields,
             )
+            self._feeder.measured(head.length)
             keep_alive = parser.should_keep_alive() and head.version == "1.1"
             upgrades = parser.should_upgrade()
             exchange = self._route(head, keep_alive and not upgrades, upgrades)
@@ -370,6 +374,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._quiet_bytes += len(body)
+        self._feeder.took(len(body))
         parsed = self._parsed
         if parsed is None:
             return
@@ -381,11 +386,13 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._phase = _IDLE
+        self._feeder.ended()
         parsed, self._parsed = self._parsed, None
         if parsed is not None:
             parsed.body_complete()
             if not parsed.keep_alive:
                 self._deaf = True
+                self._feeder.is_done = True
 
     def _check_head(self) -> None:
         size = self._head_bytes + sum(map(len, self._fields)) + len(self.url)
@@ -425,6 +432,9 @@ class GatewayProtocol(HttpToolsProtocol):
     def _route_to_console(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         if upgrades and (head.has_body or head.upgrade == b"websocket"):
             raise Refusal(400, "The console speaks no other protocol than HTTP.")
+        return self._make_request(head, keep_alive)
+
+    def _make_request(self, head: Head, keep_alive: bool) -> Exchange:
         return ConsoleRequest(self, head, keep_alive=keep_alive)
 
     def _read_upstream(self, head: Head) -> None:
@@ -464,6 +474,10 @@ class GatewayProtocol(HttpToolsProtocol):
         if is_blocked != bool(self._paused & _QUEUE):
             self._pause(_QUEUE, is_blocked)
 
+    def _must_wait(self) -> bool:
+        """Tell whether what comes is not to be parsed yet: a request waits for its turn."""
+        return bool(self._waiting) and self._active is not None
+
     def _start_next(self) -> bool:
         if self._active is not None or not self._waiting or self.transport.is_closing():
             return False
@@ -491,7 +505,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _parse_held(self) -> bool:
         if not self._held or self._deaf or self._tunnel is not None:
             return False
-        if self._waiting and self._active is not None:
+        if self._must_wait():
             return False
         held, self._held = self._held[:PIECE_BYTES], self._held[PIECE_BYTES:]
         self._parse(held)

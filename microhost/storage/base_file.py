@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from microhost.errors import ConflictError, HostError, NotFoundError
-from microhost.limits import BASE_DISK_RESERVE_BYTES
+from microhost.limits import BASE_DISK_RESERVE_BYTES, BASE_PAGES_AT_ONCE
 from microhost.storage import base_indexes
 from microhost.storage.base_indexes import BaseIndex
-from microhost.storage.base_pages import Page, Wanted, read_page
+from microhost.storage.base_pages import Page, Reader, Wanted, read_page
 from microhost.storage.committing import Committer, disk_is_full
 from microhost.storage.comparing import is_inside, is_same_text
 from microhost.storage.database import Connection, Row, connect, migrate
@@ -32,6 +32,7 @@ LOG_BYTES_KEPT = 16 * 1024 * 1024
 READERS_KEPT = 4
 SWEEP_ITEMS = 500
 ROOM_BYTES = 64 * 1024
+TO_END_S = 10.0
 
 PUT = (
     "INSERT INTO items (base, key, body, expires) VALUES (?, ?, ?, ?)"
@@ -72,7 +73,8 @@ class BaseFile:
         self._reader = open_reader(file)
         self._numbers: dict[str, int] = {}
         self._committer = Committer(lambda: open_writer(file), name=file.stem)
-        self._readers: list[Connection] = []
+        self._readers: list[Reader] = []
+        self._pages = asyncio.Semaphore(BASE_PAGES_AT_ONCE)
         self._readers_lock = threading.Lock()
         self._closed = False
 
@@ -154,12 +156,13 @@ class BaseFile:
             raise disk_is_full()
 
     async def query(self, base: str, wanted: Wanted, threads: Executor) -> Page:
-        """Read a page in one of the threads."""
+        """Read a page in one of the threads, of which a project has only some. Raises: what `read_page` raises."""
         number = self._find_number(self._reader, base)
         if number is None:
             return Page("", 0, None, 0, 0, indexed=False)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, self._read_page, number, wanted)
+        async with self._pages:
+            return await loop.run_in_executor(threads, self._read_page, number, wanted)
 
     async def sweep(self) -> int:
         """Delete at most SWEEP_ITEMS expired items; count them."""
@@ -214,7 +217,8 @@ class BaseFile:
         self._committer.close()
         with self._readers_lock:
             self._closed = True
-            connections, self._readers = [*self._readers, self._reader], []
+            connections = [self._reader, *(reader.sql for reader in self._readers)]
+            self._readers = []
         for connection in connections:
             connection.close()
 
@@ -240,31 +244,32 @@ class BaseFile:
         return sql.last_insert_rowid()
 
     def _read_page(self, number: int, wanted: Wanted) -> Page:
-        sql = self._take_reader()
+        reader = self._take_reader()
         try:
-            sql.execute("BEGIN")
-            page = read_page(sql, number, wanted, now=self._now())
-            sql.execute("COMMIT")
+            reader.sql.execute("BEGIN")
+            page = read_page(reader, number, wanted, now=self._now())
+            reader.renew(TO_END_S)
+            reader.sql.execute("COMMIT")
         except BaseException:
-            sql.close(True)
+            reader.sql.close(True)
             raise
-        self._give_reader(sql)
+        self._give_reader(reader)
         return page
 
-    def _take_reader(self) -> Connection:
+    def _take_reader(self) -> Reader:
         with self._readers_lock:
             if self._closed:
                 raise HostError("a query came after its file was closed")
             if self._readers:
                 return self._readers.pop()
-        return open_reader(self._file)
+        return Reader(open_reader(self._file))
 
-    def _give_reader(self, sql: Connection) -> None:
+    def _give_reader(self, reader: Reader) -> None:
         with self._readers_lock:
             if not self._closed and len(self._readers) < READERS_KEPT:
-                self._readers.append(sql)
+                self._readers.append(reader)
                 return
-        sql.close()
+        reader.sql.close()
 
 
 def create_file(file: Path) -> None:

@@ -11,6 +11,12 @@ Theory of operation
     a caller ever stands in the text. Where every branch of it can be looked up in an index that is complete in
     this very snapshot, only the items that the indexes name are scanned; the whole condition is tested all the
     same, so an index changes no answer.
+
+    The engine reads an item anew for each comparison, so that a thousand comparisons of a large item would take
+    seconds, in which nothing can stop it. So slices are the smaller the more is compared, and where size times
+    comparisons is more than EASY_WORK a plain evaluator, which reads an item once, judges it. Both can be interrupted when
+    the budget of processor time is spent: the page then ends before the slice. If that slice was the first one, its
+    first item is tried alone, with a budget of its own; only when that is spent too the query is refused.
 """
 
 from __future__ import annotations
@@ -19,17 +25,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from microhost.limits import BASE_SCAN_BYTES, BASE_SCAN_S
+import apsw
+
+from microhost.errors import ClientError
+from microhost.limits import BASE_HARD_ITEM_S, BASE_ITEM_BYTES, BASE_SCAN_BYTES, BASE_SCAN_S
 from microhost.storage.comparing import Indexed
 from microhost.storage.database import Connection, Row
 
 SLICE_BYTES = 256 * 1024
 SLICE_ROWS = 4096
-SLICE_ROWS_MIN = 64
+SLICE_ROWS_MIN = 16
+SLICE_WORK = 32_000_000
+EASY_WORK = 2_000_000
+INTERRUPTIBLE_STEPS = 50_000
 SORTED_CANDIDATES = 5000
 LIMIT_MAX = 1_000_000
 
 Value = float | int | str | bytes | None
+Check = Callable[[], None]
+Judge = Callable[[str, Check], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,8 @@ class Lookup:
 class Condition:
     """Tell what is wanted: `sql` over `i.body` and `i.key`, the values for its marks, the keys to scan.
 
-    `lookups` holds for each OR branch the indexes that would serve it; `weight` counts the comparisons.
+    `lookups` holds for each OR branch the indexes that would serve it; `weight` counts the comparisons, hard ones
+    several times. `judge` tells the same as `sql` of an item's JSON text; it calls the function that it is given often.
     """
 
     sql: str = "1"
@@ -63,6 +78,7 @@ class Condition:
     keys: KeyRange = field(default_factory=KeyRange)
     lookups: tuple[tuple[Lookup, ...], ...] = ()
     weight: int = 1
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,38 @@ class Page:
     indexed: bool
 
 
+class SpentError(Exception):
+    """Report that the budget of processor time is spent."""
+
+
+class Reader:
+    """Hold a connection that reads pages, one at a time, on one thread at a time; `sql` can be interrupted."""
+
+    def __init__(self, sql: Connection) -> None:
+        """Teach the connection to judge, and to look at the clock."""
+        self.sql = sql
+        self.judge: Judge | None = None
+        self._ends_at = 0.0
+        sql.create_scalar_function("holds", self._holds, 1)
+        sql.set_progress_handler(self._is_spent, INTERRUPTIBLE_STEPS)
+
+    def renew(self, budget_s: float) -> None:
+        """Give the calling thread so much of the processor's time, from now on."""
+        self._ends_at = time.thread_time() + budget_s
+
+    def _is_spent(self) -> bool:
+        return time.thread_time() >= self._ends_at
+
+    def _check(self) -> None:
+        if self._is_spent():
+            raise SpentError
+
+    def _holds(self, *texts: object) -> bool:
+        assert self.judge is not None
+        self._check()
+        return self.judge(str(texts[0]), self._check)
+
+
 @dataclass(slots=True)
 class _Scan:
     """Hold a page while it is made."""
@@ -108,18 +156,35 @@ class _Scan:
 
 
 def read_page(
-    sql: Connection,
+    reader: Reader,
     base: int,
     wanted: Wanted,
     *,
     now: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Page:
-    """Read a page. The caller holds a read transaction open on `sql`, so that all of it is of one moment."""
-    source, values = _find_source(sql, base, wanted.condition)
+    """Read a page. The caller holds a read transaction open on the reader, so that all of it is of one moment.
+
+    Raises: ClientError when comparing a single item takes longer than BASE_HARD_ITEM_S.
+    """
+    reader.judge = wanted.condition.judge
+    reader.renew(BASE_SCAN_S)
+    source, values = _find_source(reader, base, wanted.condition)
     scan = _Scan(wanted, base, now, source or "", values, wanted.last)
     deadline = clock() + BASE_SCAN_S
     rows = max(SLICE_ROWS_MIN, min(wanted.limit + 1, _most_rows(wanted.condition)))
+    try:
+        return _scan_slices(reader.sql, scan, rows, lambda: clock() >= deadline)
+    except (SpentError, apsw.InterruptError):
+        if scan.count >= wanted.limit:  # only whether there is more was still asked
+            return _finish(scan, scan.returned)
+        if scan.after != wanted.last:
+            return _finish(scan, scan.after)
+    return _scan_one(reader, scan)
+
+
+def _scan_slices(sql: Connection, scan: _Scan, rows: int, is_late: Callable[[], bool]) -> Page:
+    condition = scan.wanted.condition
     while True:
         end, ended = _measure_slice(sql, scan, rows)
         if end is None:
@@ -129,9 +194,21 @@ def read_page(
         scan.after = end
         if ended:
             return _finish(scan, None)
-        if scan.size_bytes >= BASE_SCAN_BYTES or clock() >= deadline:
+        if scan.size_bytes >= BASE_SCAN_BYTES or is_late():
             return _finish(scan, end)
-        rows = min(rows * 4, _most_rows(wanted.condition))
+        rows = min(rows * 4, _most_rows(condition))
+
+
+def _scan_one(reader: Reader, scan: _Scan) -> Page:
+    """Scan the next item alone, with a budget of its own."""
+    scan.rows = scan.size_bytes = 0
+    reader.renew(BASE_HARD_ITEM_S)
+    try:
+        return _scan_slices(reader.sql, scan, 1, lambda: True)
+    except (SpentError, apsw.InterruptError) as error:
+        raise ClientError(
+            "This query compares more than can be done for one item. Ask with fewer conditions."
+        ) from error
 
 
 def _most_rows(condition: Condition) -> int:
@@ -146,7 +223,7 @@ def _measure_slice(sql: Connection, scan: _Scan, rows: int) -> tuple[bytes | Non
     """Find the last key of the next slice, None when nothing is left, and whether it is the last slice."""
     text, values = _rows(scan, scan.after, None)
     order = "DESC" if scan.wanted.descending else "ASC"
-    room = min(SLICE_BYTES, BASE_SCAN_BYTES - scan.size_bytes)
+    room = min(SLICE_BYTES, BASE_SCAN_BYTES - scan.size_bytes, SLICE_WORK // scan.wanted.condition.weight)
     inside = "FILTER (WHERE total - size < ?)"
     last = "min" if scan.wanted.descending else "max"
     found = sql.execute(
@@ -196,11 +273,23 @@ def _further(one: bytes | None, other: bytes, *, descending: bool) -> bytes:
 
 def _matching(scan: _Scan, after: bytes | None, end: bytes) -> tuple[str, tuple[Value, ...]]:
     text, values = _rows(scan, after, end)
-    condition = scan.wanted.condition
+    test, test_values = _test(scan.wanted.condition)
     order = "DESC" if scan.wanted.descending else "ASC"
     return (
-        f"{text} AND (i.expires IS NULL OR i.expires > ?) AND {condition.sql} ORDER BY i.key {order}",
-        (*values, scan.now, *condition.values),
+        f"{text} AND (i.expires IS NULL OR i.expires > ?) AND {test} ORDER BY i.key {order}",
+        (*values, scan.now, *test_values),
+    )
+
+
+def _test(condition: Condition) -> tuple[str, tuple[Value, ...]]:
+    """Give the condition in SQL, in which large items are left to the evaluator."""
+    easy_bytes = EASY_WORK // condition.weight
+    if condition.judge is None or easy_bytes >= BASE_ITEM_BYTES:
+        return condition.sql, condition.values
+    # no CASE: in one the engine computes both sides of each AND, the second even where the first forbids it
+    return (
+        f"((octet_length(i.body) <= ? AND {condition.sql}) OR (octet_length(i.body) > ? AND holds(i.body)))",
+        (easy_bytes, *condition.values, easy_bytes),
     )
 
 
@@ -227,8 +316,16 @@ def _rows(scan: _Scan, after: bytes | None, end: bytes | None) -> tuple[str, tup
     )
 
 
-def _find_source(sql: Connection, base: int, condition: Condition) -> tuple[str | None, tuple[Value, ...]]:
+def _find_source(reader: Reader, base: int, condition: Condition) -> tuple[str | None, tuple[Value, ...]]:
     """Give the SQL for the candidates' keys when indexes serve every branch and name few enough."""
+    try:
+        return _choose_source(reader.sql, base, condition)
+    except apsw.InterruptError:  # to find the candidates is harder than to scan
+        reader.renew(BASE_SCAN_S)
+        return None, ()
+
+
+def _choose_source(sql: Connection, base: int, condition: Condition) -> tuple[str | None, tuple[Value, ...]]:
     if not condition.lookups or not all(condition.lookups):
         return None, ()
     ready = read_ready_indexes(sql, base)

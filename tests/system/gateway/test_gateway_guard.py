@@ -149,6 +149,47 @@ def test_usual_methods_reach_the_micro(host: Host, echo: Micro, method: str) -> 
     assert host.get(echo, "/scope", method=method).body.startswith(b'{"method": "%b"' % method.encode())
 
 
+class TestRawTargets:
+    """Source: clients send names raw in the query, or encoded."""
+
+    NAME = "größe/名".encode()
+    SEEN = b"hello /" + NAME  # an ASGI path is decoded
+
+    def test_raw_bytes_of_a_target_arrive_encoded(self, host: Host, echo: Micro) -> None:
+        for place in (f"{echo.path}.localhost".encode(), b"localhost"):
+            answer = exchange(
+                host, b"GET /%b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (self.NAME, place)
+            )
+            assert statuses(answer) == [200], answer
+        assert host.get(echo, "/scope?é").body.find(b"%E9") > 0
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_each_request_of_a_pipeline_keeps_its_own_body(
+        self, host: Host, echo: Micro, *, at_once: bool
+    ) -> None:
+        body = b"}\r\n\r\nGET /%b HTTP/1.1\r\nHost: evil\r\n\r\n" % self.NAME
+        post = (
+            b"POST /echo?%b HTTP/1.1\r\nHost: %b.localhost\r\nX-Raw: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (self.NAME, echo.path.encode(), self.NAME, len(body), body)
+        )
+        get = b"GET /%b HTTP/1.1\r\nHost: %b.localhost\r\n\r\n" % (self.NAME, echo.path.encode())
+        with host.connect() as client:
+            client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            data = get + post + get
+            for at in range(len(data)) if not at_once else ():
+                client.send(data[at : at + 1])
+            if at_once:
+                client.send(data)
+            assert client.answer().body == self.SEEN
+            assert client.answer().body == body
+            assert client.answer().body == self.SEEN
+
+    def test_the_limit_of_a_target_is_one_of_its_encoded_form(self, host: Host, echo: Micro) -> None:
+        line = b"GET /%b HTTP/1.1\r\nHost: %b.localhost\r\nConnection: close\r\n\r\n"
+        assert statuses(exchange(host, line % (b"\xc3" * 5000, echo.path.encode()))) == [200]
+        assert statuses(exchange(host, line % (b"\xc3" * 6000, echo.path.encode()))) == [414]
+
+
 class TestHost:
     @pytest.mark.parametrize(
         "lines",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from microhost.gateway import inside as inside_module
 from microhost.gateway.inside import Inside
+from microhost.limits import INSIDE_REQUESTS
 from microhost.settings import Settings
 from tests.certificate import make_certificate
 from tests.system.gateway.host import PATIENCE, Answer, Client, Host, wait_until
@@ -68,11 +71,12 @@ class App:
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
-        self.running = 0
+        self.running = self.most = 0
         self.may_answer = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.running += 1
+        self.most = max(self.most, self.running)
         try:
             await self._answer(scope, receive, send)
         finally:
@@ -413,3 +417,67 @@ def test_without_a_certificate_https_is_cut_off(new_host: Callable[..., Host]) -
         assert client.read_all() == b""
     assert lobby.get("database.deta.sh").status == 200
     lobby.host.run(lobby.inside.stop())
+
+
+class TestTurns:
+    """Of a sandbox's requests INSIDE_REQUESTS run at once, the others wait their turn."""
+
+    def test_the_requests_of_a_sandbox_take_turns_and_a_neighbour_passes_them_by(self, lobby: Lobby) -> None:
+        lobby.open("sandbox2")
+        clients = [lobby.connect() for _ in range(4 * INSIDE_REQUESTS)]
+        for number, client in enumerate(clients):
+            client.send(head("database.deta.sh", "/wait" if number % 2 else f"/wait?{number}"))
+        wait_until(lambda: lobby.app.running == INSIDE_REQUESTS, "as many as may to run")
+        with lobby.connect(sandbox="sandbox2") as other:
+            other.send(head("database.deta.sh"))
+            assert other.answer().status == 200
+        assert lobby.app.running == INSIDE_REQUESTS
+        lobby.host.call(lobby.app.may_answer.set)
+        for client in clients:
+            assert client.answer().status == 200
+            client.sock.close()
+        assert lobby.app.most == INSIDE_REQUESTS + 1
+
+    def test_what_waits_is_not_read_and_is_answered_in_order(self, lobby: Lobby) -> None:
+        holders = [lobby.connect() for _ in range(INSIDE_REQUESTS)]
+        for holder in holders:
+            holder.send(head("database.deta.sh", "/wait"))
+        wait_until(lambda: lobby.app.running == INSIDE_REQUESTS, "as many as may to run")
+        with lobby.connect() as client:
+            client.sock.setblocking(False)
+            piece = "".join(head("database.deta.sh", f"/{number}") for number in range(1000)).encode()
+            sent = 0
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(10_000):
+                    sent += client.sock.send(piece)
+            assert sent < 10_000 * len(piece), "the network must hold it back"
+            client.sock.setblocking(True)
+            assert (
+                lobby.host.call(lambda: max(len(each._waiting) for each in lobby.inside.connections)) < 1000
+            )
+            lobby.host.call(lobby.app.may_answer.set)
+            for number in range(500):
+                assert json.loads(client.answer().body)["path"] == f"/{number}"
+        for holder in holders:
+            assert holder.answer().status == 200
+            holder.sock.close()
+
+    def test_a_connection_that_ends_while_it_waits_leaves_its_place(self, lobby: Lobby) -> None:
+        holders = [lobby.connect() for _ in range(INSIDE_REQUESTS)]
+        for holder in holders:
+            holder.send(head("database.deta.sh", "/wait"))
+        wait_until(lambda: lobby.app.running == INSIDE_REQUESTS, "as many as may to run")
+        for _ in range(3):
+            with lobby.connect() as gone:
+                gone.send(head("database.deta.sh", "/gone"))
+                lobby.wait_held(INSIDE_REQUESTS + 1)
+                gone.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            lobby.wait_held(INSIDE_REQUESTS)
+        with lobby.connect() as last:
+            last.send(head("database.deta.sh", "/last"))
+            lobby.host.call(lobby.app.may_answer.set)
+            assert json.loads(last.answer().body)["path"] == "/last"
+        for holder in holders:
+            holder.sock.close()
+        lobby.wait_held(0)
+        assert lobby.app.running == 0

@@ -1,0 +1,144 @@
+"""One project at its worst leaves its neighbours served: the latency of a neighbour's calls while it is at work."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from tests.driving import Host, Micro, zip_files
+
+SECONDS = 4.0
+HAMMER = """
+import socket, threading, time
+
+REQUEST = b"GET /v1/%b/things/items/a HTTP/1.1\\r\\nHost: database.deta.sh\\r\\n\\r\\n"
+
+def hammer(request, end, counts):
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("database.deta.sh", 80), 5) as client:
+                while time.monotonic() < end:
+                    client.sendall(request * 20)
+                    if not client.recv(65536):
+                        break
+                    counts.append(1)
+        except OSError:
+            pass
+
+def app(environ, start_response):
+    counts, end = [], time.monotonic() + 6
+    request = REQUEST % environ["QUERY_STRING"].encode()
+    threads = [threading.Thread(target=hammer, args=(request, end, counts)) for _ in range(500)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    start_response("200 OK", [])
+    return [b"%d" % len(counts)]
+"""
+GET_P99_S = 0.1
+QUERY_S = 3.0
+HARD = json.dumps({"query": [{"v?contains": f"z{n}"} for n in range(490)]})
+
+
+def open_base(host: Host, name: str) -> httpx.Client:
+    """Make a project; give a client for one of its Bases."""
+    project = host.new_project(name)["id"]
+    key = host.post(f"/projects/{project}/keys", {"name": "key"})["key"]
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{host.port}/base/v1/{project}/things",
+        headers={"Host": "localhost", "X-API-Key": key},
+        timeout=60.0,
+    )
+
+
+@dataclass
+class Latencies:
+    """Hold how long calls took, in seconds."""
+
+    gets: list[float] = field(default_factory=list)
+    queries: list[float] = field(default_factory=list)
+
+    @property
+    def get_p99_s(self) -> float:
+        """Give the 99th percentile of the gets."""
+        return sorted(self.gets)[int(len(self.gets) * 0.99)]
+
+
+def ask_neighbour(client: httpx.Client) -> Latencies:
+    """Get and query a small Base of a neighbour for SECONDS."""
+    took = Latencies()
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        took.gets.append(_timed(lambda: client.get("/items/a")))
+        if len(took.gets) % 20 == 0:
+            took.queries.append(_timed(lambda: client.post("/query", json={})))
+    return took
+
+
+def _timed(ask: Callable[[], httpx.Response]) -> float:
+    began = time.perf_counter()
+    assert ask().status_code == 200
+    return time.perf_counter() - began
+
+
+@contextmanager
+def at_work(count: int, work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work` in threads until the block ends."""
+    stopping = threading.Event()
+    threads = [threading.Thread(target=work, args=(stopping,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(60)
+
+
+@pytest.fixture
+def neighbour(host: Host) -> Iterator[httpx.Client]:
+    """Give a neighbour's Base with one item."""
+    with open_base(host, f"neighbour-{time.monotonic_ns()}") as client:
+        client.put("/items", json={"items": [{"key": "a", "v": 1}]})
+        yield client
+
+
+def test_hard_queries_of_one_project_leave_its_neighbours_served(host: Host, neighbour: httpx.Client) -> None:
+    pages: list[int] = []
+
+    def query(stopping: threading.Event) -> None:
+        last = None
+        while not stopping.is_set():
+            answer = hog.post("/query", content=HARD[:-1] + f', "last": {json.dumps(last)}}}')
+            pages.append(answer.status_code)
+            last = answer.json()["paging"].get("last")
+
+    with open_base(host, "hog") as hog:
+        for number in range(8):
+            item = {"key": f"{number}", "v": ["ab"] * 75_000}
+            assert hog.put("/items", json={"items": [item]}).status_code == 207
+        with at_work(8, query):
+            took = ask_neighbour(neighbour)
+    assert set(pages) == {200}
+    assert len(took.queries) >= 3
+    assert took.get_p99_s <= GET_P99_S, took.get_p99_s
+    assert max(took.queries) <= QUERY_S, max(took.queries)
+
+
+def test_a_micro_that_hammers_its_door_leaves_its_neighbours_served(
+    host: Host, neighbour: httpx.Client, project: str, new_micro: Callable[..., Micro]
+) -> None:
+    micro = new_micro()
+    micro.must_deploy(zip_files({"main.py": HAMMER}))
+    answers: list[int] = []
+    with at_work(1, lambda _: answers.append(int(micro.call(f"/?{project}").text))):
+        took = ask_neighbour(neighbour)
+    assert answers[0] > 100, "it must have hammered"
+    assert took.get_p99_s <= GET_P99_S, took.get_p99_s
