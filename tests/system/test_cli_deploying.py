@@ -121,6 +121,8 @@ def test_dependencies_print_what_they_do(person: Person, place: Path, host: Host
     assert done.stderr.startswith("Deploying...\nUpdating dependencies...\n")
     assert "click" in done.stderr
     assert done.stderr.endswith("Successfully deployed changes\n")
+    write(root, main_py=HELLO % "y")
+    assert person.deta("deploy", at=root).must().stderr == "Deploying...\nSuccessfully deployed changes\n"
 
 
 def test_code_that_does_not_import_is_refused_with_its_traceback_and_the_old_serves_on(

@@ -13,6 +13,7 @@ from microhost.cli.commands.details import PATH
 from microhost.cli.main import Session
 
 PURGE = "purge-dependencies"
+UNCHANGED = "Dependencies are unchanged."
 DEPENDENCY_FILES = frozenset({"requirements.txt", "package.json", "package-lock.json"})
 
 
@@ -77,9 +78,10 @@ class Telling:
 
     def line(self, text: str) -> None:
         """Hear a line of the installation."""
+        if not text.strip() or (text.strip() == UNCHANGED and not self._changes_dependencies):
+            return
         self._headline()
-        if text.strip():
-            output.say(text.rstrip())
+        output.say(text.rstrip())
 
     def _headline(self) -> None:
         if not self._has_headline:
