@@ -110,12 +110,15 @@ def pack(files: Iterable[LocalFile]) -> tuple[IO[bytes], dict[str, str]]:
     """
     archive = tempfile.SpooledTemporaryFile(max_size=ZIP_IN_MEMORY_BYTES)  # noqa: SIM115  the caller's
     sums: dict[str, str] = {}
+    target = zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
     try:
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
-            for each in sorted(files, key=lambda each: each.path):
-                sums[each.path] = _add(target, each)
+        for each in sorted(files, key=lambda each: each.path):
+            sums[each.path] = _add(target, each)
+        target.close()
         archive.seek(0)
     except BaseException:
+        # half an entry cannot be closed, and to try would hide why it is half (Ctrl-C)
+        target.fp = None
         archive.close()
         raise
     return archive, sums

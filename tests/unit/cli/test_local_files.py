@@ -175,3 +175,15 @@ def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
     (tmp_path / "main.py").unlink()
     with pytest.raises(CliError, match="'main.py' went away"):
         pack(found.values())
+
+
+def test_ctrl_c_within_an_entry_is_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, main_py="x = 1\n")
+    found = Scanner(tmp_path, "python").scan()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zipfile._ZipWriteFile.close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(found.values())
