@@ -133,7 +133,8 @@ def test_getting_started(shell: Shell, host: Host) -> None:
     screen = shell.type("deta deploy")
     assert screen.startswith("Deploying...\n")
     assert "Updating dependencies...\n" in screen
-    assert "flask" in screen
+    # the packages are named when this host has not installed them for another Micro before
+    assert re.search(r"flask|Resolved \d+ packages", screen)
     assert "Successfully deployed changes\n" in screen
     assert details_in(shell.type("deta details"))["endpoint"] == shown["endpoint"]
     micro = micro_at(host, shown)
