@@ -55,9 +55,13 @@ log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serve a second socket with TLS, when there is one, and call `on_started` once all are served."""
+    """Serve a second socket with TLS, when there is one.
+
+    `on_started` is called once all are served, `on_stopping` when no more is accepted.
+    """
 
     on_started: Callable[[], Awaitable[None]]
+    on_stopping: Callable[[], None]
     tls: tuple[socket.socket, ssl.SSLContext] | None = None
     secure: SecureListener | None = None
 
@@ -73,6 +77,7 @@ class Server(uvicorn.Server):
         if self.secure is not None:
             self.secure.close()
             await self.secure.wait_closed()
+        self.on_stopping()  # answers that would not end by themselves must not be waited for
         await super().shutdown(sockets)
 
     def _make_protocol(self) -> asyncio.Protocol:
@@ -197,6 +202,7 @@ class Host:
         self.stores.drives.keep_only(self.list_project_ids)
         await self.pools.start()
         self.server.on_started = self.begin_work
+        self.server.on_stopping = self.executions.end_following
         await self.server.serve(sockets=[listener])
         await self.stop()
 

@@ -48,6 +48,7 @@ from microhost.settings import Settings
 
 PIECE_BYTES = 16 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
+APP_WRITE_BUFFER_BYTES = 64 * 1024
 BODY_PROGRESS_BYTES = 64 * 1024
 LINGER_S = 2.0
 FILES_MAX = 65_536
@@ -536,7 +537,11 @@ class GatewayProtocol(HttpToolsProtocol):
         self._close(linger=True)
 
     def start_cycle(self, scope: Any, expects_continue: bool, keep_alive: bool) -> Cycle:
-        """Begin the ASGI application's task for a console request."""
+        """Begin the ASGI application's task for a request to the console or a product.
+
+        What it writes waits in the transport, however slowly it is read: hence a smaller buffer until it has answered.
+        """
+        self.transport.set_write_buffer_limits(high=APP_WRITE_BUFFER_BYTES)
         cycle = Cycle(
             scope=scope,
             transport=self.transport,
@@ -558,6 +563,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """Go on after the console's answer."""
         self.server_state.total_requests += 1
         self._pause(_CONSOLE, False)
+        if not self.transport.is_closing():
+            self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         active = self._active
         if active is not None:
             if isinstance(self.cycle, Cycle) and self.cycle.closes:

@@ -12,6 +12,8 @@ from microhost.storage.events import EVERY, EventStore
 
 FOLLOWER_RECORDS = 1_000
 
+_Queue = asyncio.Queue[Execution | None]  # None is the end
+
 
 class Executions:
     """Stand between those who execute, the store and those who watch. On the event loop only."""
@@ -19,14 +21,22 @@ class Executions:
     def __init__(self, store: EventStore) -> None:
         """Record into `store`."""
         self._store = store
-        self._followers: dict[str, set[asyncio.Queue[Execution]]] = {}
+        self._followers: dict[str, set[_Queue]] = {}
+        self._ends = False
 
     def record(self, execution: Execution) -> None:
         """Take the record of an ended execution. Never waits; a follower who is too slow misses some."""
         self._store.append(execution)
         for queue in self._followers.get(execution.micro_id, ()):
-            if not queue.full():
+            if queue.qsize() < FOLLOWER_RECORDS:
                 queue.put_nowait(execution)
+
+    def end_following(self) -> None:
+        """Let every follower have what is recorded and then come to its end; later ones get no more than the past."""
+        self._ends = True
+        for queues in self._followers.values():
+            for queue in queues:
+                queue.put_nowait(None)
 
     async def page(
         self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
@@ -49,7 +59,7 @@ class Executions:
     async def follow(
         self, micro_id: str, *, limit: int, wanted: EventFilter = EVERY
     ) -> AsyncIterator[Execution]:
-        """Give the last `limit` executions that are wanted, oldest first, then those to come, without end.
+        """Give the last `limit` executions that are wanted, oldest first, then those to come, until `end_following`.
 
         Each is given once: new ones are gathered from before the listing on.
         """
@@ -58,14 +68,15 @@ class Executions:
             for execution in reversed(past):
                 yield execution
             shown = {execution.id for execution in past}
-            while True:
-                execution = await queue.get()
-                if wanted.wants(execution) and execution.id not in shown:
-                    yield execution
+            while (ended := await queue.get()) is not None:
+                if wanted.wants(ended) and ended.id not in shown:
+                    yield ended
 
     @contextmanager
-    def _following(self, micro_id: str) -> Iterator[asyncio.Queue[Execution]]:
-        queue: asyncio.Queue[Execution] = asyncio.Queue(FOLLOWER_RECORDS)
+    def _following(self, micro_id: str) -> Iterator[_Queue]:
+        queue: _Queue = asyncio.Queue()
+        if self._ends:
+            queue.put_nowait(None)
         followers = self._followers.setdefault(micro_id, set())
         followers.add(queue)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from standins import Host, until
 
 from microhost.console.app import list_endpoints
 from microhost.errors import MicroError, OverloadedError
-from microhost.micros.events import log_lines
+from microhost.micros.events import Executions, log_lines
 from microhost.records import EventResult, Execution
 
 pytestmark = pytest.mark.anyio
@@ -265,3 +266,26 @@ async def test_the_doctor_tells_guards_and_runtimes(client: httpx.AsyncClient) -
         "advice": "swapaccount=1",
     }
     assert [runtime["name"] for runtime in report["runtimes"]] == ["python3.9", "python3.11", "python3.13"]
+
+
+async def test_followers_end_with_what_was_recorded_and_later_ones_with_the_past(host: Host) -> None:
+    executions = Executions(host.stores.events)
+    make = Execution(
+        id="e1",
+        micro_id="m",
+        revision_id="r",
+        trigger="http",
+        started_at=START,
+        duration_s=0.0,
+        queued_s=0.0,
+        start="warm",
+        status=200,
+    )
+    executions.record(make)
+    following = executions.follow("m", limit=10)
+    assert (await anext(following)).id == "e1"
+    executions.record(replace(make, id="e2"))
+    executions.end_following()
+    assert [each.id async for each in following] == ["e2"]
+    assert [each.id async for each in executions.follow("m", limit=10)] == ["e1", "e2"]
+    assert executions._followers == {}
