@@ -64,6 +64,10 @@ class Scanner:
         _check_size(found)
         return found
 
+    def names(self) -> list[str]:
+        """Give the paths of the Micro's files, unread. Raises: CliError."""
+        return [path for path, _ in _walk(self.root, self.rules())]
+
     def _read(self, path: str, source: Path) -> LocalFile:
         try:
             path.encode()

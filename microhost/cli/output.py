@@ -37,7 +37,7 @@ def hint(text: str) -> None:
 def fail(error: CliError) -> None:
     """Tell a failure with all that is known of it."""
     if error.log:
-        say(error.log.rstrip())
+        say(printable(error.log.rstrip()))
     lines = error.message.splitlines() or [""]
     say(f"{click.style('Error:', fg='red', bold=True)} {lines[0]}")
     for line in lines[1:]:
@@ -57,7 +57,7 @@ def give_json(data: Any) -> None:
 
 def give_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Give rows in columns under their names; nothing but the names when there are none."""
-    lines = [list(heads), *([_printable(cell) for cell in row] for row in rows)]
+    lines = [list(heads), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
@@ -92,6 +92,15 @@ def _colors(stream: Any) -> bool:
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _printable(text: str) -> str:
-    """Write control characters so that data cannot act on the terminal."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+def printable(text: str) -> str:
+    """Write control characters but line ends and tabs so that what others wrote cannot act on the terminal."""
+    return "".join(each if each.isprintable() or each in "\n\t" else _escape(each) for each in text)
+
+
+def one_line(text: str) -> str:
+    """Write all control characters so, line ends and tabs as well."""
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
