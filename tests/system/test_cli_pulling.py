@@ -241,5 +241,5 @@ def test_what_is_not_the_code_is_refused(tmp_path: Path, bundle: bytes) -> None:
 def test_what_git_would_run_is_not_taken(tmp_path: Path) -> None:
     files = {"main.py": "x", ".git/config": "[core]\n\tfsmonitor = evil\n"}
     done = clone_from(tmp_path, sums(files), zip_files(files))
-    assert (done.code, done.stderr.startswith("warning: 1 files of a '.git' folder")) == (0, True)
+    assert (done.code, done.stderr.startswith("warning: Files of a '.git' folder")) == (0, True)
     assert files_in(tmp_path / "at" / "evil") == {"main.py": "x"}

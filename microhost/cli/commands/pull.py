@@ -78,7 +78,7 @@ def _find_code(session: Session, micro: MicroDirectory) -> pulling.Code:
     code = pulling.find_code(session.api, micro)
     if code.left_out:
         output.warn(
-            f"{len(code.left_out):,} files of a '.git' folder are not taken: git would run what is in them."
+            f"Files of a '.git' folder are not taken ({len(code.left_out):,}): git would run what is in them."
         )
     return code
 
