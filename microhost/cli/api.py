@@ -226,8 +226,8 @@ class Api:
 
 
 def segment(text: str) -> str:
-    """Write one segment of a path."""
-    return quote(text, safe="")
+    """Write one segment of a path; `.` and `..` as well, which would be taken for steps else."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
 def _said(error: Exception) -> str:

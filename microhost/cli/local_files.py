@@ -67,6 +67,10 @@ class Scanner:
         _check_size(found)
         return found
 
+    def names(self) -> list[str]:
+        """Give the paths of the Micro's files, unread. Raises: CliError."""
+        return [path for path, _ in _walk(self.root, self.rules())]
+
     def _read(self, path: str, source: Path) -> LocalFile:
         """Give a file with its checksum. Raises: FileNotFoundError when it is gone; CliError."""
         try:

@@ -22,6 +22,8 @@ from microhost.cli.failures import FAILED, INTERRUPTED, USAGE, CliError
 from microhost.cli.settings import Settings
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from microhost.cli.api import Api
 
 DEBUG_VARIABLE = "DETA_DEBUG"
@@ -46,6 +48,11 @@ COMMANDS = {
     "rollback": ("releases", "rollback", "Make an earlier deployment live again"),
     "open": ("calling", "open_micro", "Open a Micro in the browser"),
     "curl": ("calling", "curl", "Call a Micro with your access"),
+    "pull": ("pull", "pull", "Pull the live code into the current directory"),
+    "clone": ("pull", "clone", "Clone a Micro into a new directory"),
+    "base": ("base", "base", "Read and write the items of Bases"),
+    "drive": ("drive", "drive", "Read and write the files of Drives"),
+    "completion": ("completion", "completion", "Print what makes a shell complete commands"),
 }
 
 
@@ -80,6 +87,17 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         return found
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names without loading the commands."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, _, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""
         with formatter.section("Commands"):
@@ -107,7 +125,10 @@ def resolve(
 ) -> tuple[str | None, click.Command | None, list[str]]:
     """Find a command by its name. Raises: CliError that proposes the nearest."""
     wanted = args[0] if args else ""
-    if wanted and wanted not in names and not wanted.startswith("-"):
+    is_known = (
+        wanted in names or wanted.startswith("-") or ctx.resilient_parsing
+    )  # a shell completes: never a sentence
+    if wanted and not is_known:
         near = difflib.get_close_matches(wanted, names, n=1)
         told = f"Did you mean '{ctx.command_path} {near[0]}'?" if near else f"See: {ctx.command_path} --help"
         raise CliError(f"'{ctx.command_path}' has no command '{wanted}'.", told, exit_code=USAGE)
@@ -149,6 +170,9 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except OSError as error:
         output.fail(_of_the_system(error))
+        return FAILED
+    except UnicodeEncodeError as error:
+        output.fail(CliError(f"The text {ascii(error.object[:80])} is no UTF-8.", "Write it as UTF-8."))
         return FAILED
     except Exception as error:  # the edge: no traceback reaches the person unless they ask for it
         if os.environ.get(DEBUG_VARIABLE):
