@@ -25,8 +25,43 @@ VERSION_HEADER = "microhost-api"
 NO_MICRO = re.compile(r"There is no (such )?Micro\b")
 CONNECT_S = 10.0
 ANSWER_S = 120.0
+ANSWER_BYTES = 64_000_000  # a list of files is the longest: 100,000 of them are 10 MB
+DOTS = frozenset({"", ".", ".."})
 Body = bytes | Iterable[bytes] | None
 Query = Mapping[str, str] | list[tuple[str, str]] | None
+
+
+class Answer(dict[str, Any]):
+    """Be a JSON object of the server: a name that it lacks is the server's failure, and no defect of ours."""
+
+    def __missing__(self, key: str) -> Any:
+        """Say that a name is lacking. Raises: CliError."""
+        raise CliError(
+            f"The server's answer has no '{key}'.",
+            "The server and this command do not fit: upgrade the older.",
+        )
+
+
+def parse_object(data: bytes | str) -> dict[str, Any]:
+    """Read a JSON object of the server. Raises: CliError for what is none."""
+    try:
+        found = json.loads(data, object_hook=Answer)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable() from error
+    return _required(found)
+
+
+def _required(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise _unreadable()
+    return answer
+
+
+def _unreadable() -> CliError:
+    return CliError(
+        "The server's answer cannot be read: it is not the JSON that was asked for.",
+        "Is it the right server? Name another: --server URL, or MICROHOST_URL.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +78,7 @@ class Api:
     def __init__(self, server: str, token: str | None) -> None:
         """Speak with `server` (an URL); nothing is sent before the first call."""
         self.server = server
-        self._token = token
+        self._token = _checked(token)
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             headers={"user-agent": f"deta/{version('microhost')}"},
@@ -60,11 +95,12 @@ class Api:
 
     def get(self, path: str, **query: str | int | None) -> Any:
         """GET below the API and give the JSON. Raises: CliError."""
-        return self.call("GET", path, query={k: str(v) for k, v in query.items() if v is not None})
+        named = {k: str(v) for k, v in query.items() if v is not None}
+        return _required(self.call("GET", path, query=named))
 
     def post(self, path: str, body: object = None) -> Any:
         """POST JSON below the API and give the JSON. Raises: CliError."""
-        return self.call("POST", path, body={} if body is None else body)
+        return _required(self.call("POST", path, body={} if body is None else body))
 
     def call(
         self, method: str, path: str, *, body: object = None, query: dict[str, str] | None = None
@@ -73,8 +109,8 @@ class Api:
         content = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if content is not None else {}
         with self.open(method, f"{API}{path}", query=query, content=content, headers=headers) as response:
-            data = response.read()
-        return json.loads(data) if data else None
+            data = read_whole(response)
+        return parse_object(data) if data else None
 
     @contextmanager
     def open(
@@ -147,15 +183,15 @@ class Api:
             elif field == "data":
                 data += value
             elif not line and data:
-                yield Event(name, json.loads(data))
+                yield Event(name, parse_object(data))
                 name, data = "message", ""
 
     def _check(self, response: httpx2.Response) -> None:
         told = response.headers.get(VERSION_HEADER, "")
-        if not told.isdecimal():
+        if not re.fullmatch("[0-9]{1,9}", told):
             raise CliError(
                 f"What answers at {self.server} is no microhost (status {response.status_code}).",
-                "Name the right server: --server URL, or MICROHOST_URL.",
+                _sent_on(response) or "Name the right server: --server URL, or MICROHOST_URL.",
                 exit_code=UNREACHABLE,
             )
         if int(told) != API_VERSION:
@@ -165,8 +201,7 @@ class Api:
                 f"Upgrade {older}.",
             )
         if not response.is_success:
-            response.read()
-            raise self.refusal(response.status_code, response.content)
+            raise self.refusal(response.status_code, read_whole(response))
 
     def refusal(self, status: int, body: bytes | dict[str, Any]) -> CliError:
         """Make the failure of a refusal: {"errors": [...], "log"?, "hints"?}."""
@@ -178,8 +213,8 @@ class Api:
         answer = body if isinstance(body, dict) else {}
         if status == 401:
             return self._not_logged_in()
-        sentences = [str(each) for each in answer.get("errors") or ()] or [f"The server answered {status}."]
-        hints = "\n".join(str(each) for each in answer.get("hints") or ())
+        sentences = _texts(answer.get("errors")) or [f"The server answered {status}."]
+        hints = "\n".join(_texts(answer.get("hints")))
         if status == 404 and NO_MICRO.match(sentences[0]):
             hints = (
                 "If it is on another server: --server URL. `deta new` makes a Micro of this directory here."
@@ -226,8 +261,54 @@ class Api:
 
 
 def segment(text: str) -> str:
-    """Write one segment of a path; `.` and `..` as well, which would be taken for steps else."""
+    """Write one segment of a path. Raises: CliError for one that would lead to another place on the server.
+
+    Dots are taken away on the way whether they are quoted or not: `.../api-keys/..` would be the Micro itself.
+    Source: RFC 3986, section 5.2.4; WHATWG URL, "double-dot path segment".
+    """
+    if text in DOTS:
+        raise CliError(f"Nothing on the server is named '{text}'.", exit_code=NOT_FOUND)
+    return quote(text, safe="")
+
+
+def data_segment(text: str) -> str:
+    """Write a name of somebody's data (a key, a file) as one segment; dots are escaped, for a key may be `..`."""
     return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+
+
+def read_whole(response: httpx2.Response) -> bytes:
+    """Read an answer to its end. Raises: CliError when it is longer than any answer of a host."""
+    data = bytearray()
+    for part in response.iter_bytes():
+        data += part
+        if len(data) > ANSWER_BYTES:
+            raise CliError(
+                f"The server's answer is longer than {ANSWER_BYTES // 1_000_000} MB; it was not read."
+            )
+    return bytes(data)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _checked(token: str | None) -> str | None:
+    """Give a token that can be sent. Raises: CliError, without the token in it."""
+    if token and not re.fullmatch("[!-~]+", token):
+        raise CliError(
+            "The access token holds characters that no token has.",
+            "Look at DETA_ACCESS_TOKEN and ~/.deta/tokens, or log in anew: deta login",
+            exit_code=NOT_LOGGED_IN,
+        )
+    return token
+
+
+def _sent_on(response: httpx2.Response) -> str:
+    """Give the next step when a server sends us elsewhere; we never follow, since the token would go along."""
+    target = urlsplit(response.headers.get("location", "")) if response.is_redirect else None
+    if target is None or not target.hostname:
+        return ""
+    return f"It sends on to {target.scheme}://{target.netloc}. If that is your server: --server URL."
 
 
 def _said(error: Exception) -> str:

@@ -117,7 +117,8 @@ def _listen(api: Api, response: Any, listener: Listener) -> dict[str, Any]:
         elif event.name == "live":
             return event.data
         elif event.name == "refused":
-            raise api.refusal(int(event.data["status"]), event.data)
+            status = event.data["status"]
+            raise api.refusal(status if isinstance(status, int) else 0, event.data)
     raise CliError(
         "The server ended the connection before it said how the deployment went.",
         "Look: deta releases",

@@ -9,13 +9,13 @@ Theory of operation
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain, repeat
 from typing import Any
 
+from microhost.cli.api import parse_object
 from microhost.cli.failures import UNREACHABLE, CliError
 
 PAST_MAX = 1_000  # the server's longest page
@@ -69,7 +69,7 @@ def read(response: Any) -> Iterator[Event]:
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             if line.strip():
-                yield json.loads(line)
+                yield parse_object(line)
 
 
 def follow(open_stream: Open, filters: Filters, tell: Callable[[str], None]) -> Iterator[Event]:

@@ -158,6 +158,9 @@ def run(arguments: Sequence[str]) -> int:
     except CliError as error:
         output.fail(error)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        output.say(error.format_message())
+        return USAGE
     except click.ClickException as error:
         output.fail(_usage(error))
         return USAGE

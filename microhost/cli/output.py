@@ -25,23 +25,23 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Tell something that does not stop the work."""
-    say(f"{click.style('warning:', fg='yellow')} {text}")
+    say(f"{click.style('warning:', fg='yellow')} {printable(text)}")
 
 
 def hint(text: str) -> None:
     """Tell the next step, a line each."""
-    for line in text.splitlines():
-        say(f"{click.style('hint:', fg='cyan')} {line}")
+    for line in filter(None, text.split("\n")):
+        say(f"{click.style('hint:', fg='cyan')} {one_line(line)}")
 
 
 def fail(error: CliError) -> None:
     """Tell a failure with all that is known of it."""
     if error.log:
         say(printable(error.log.rstrip()))
-    lines = error.message.splitlines() or [""]
-    say(f"{click.style('Error:', fg='red', bold=True)} {lines[0]}")
+    lines = error.message.split("\n")
+    say(f"{click.style('Error:', fg='red', bold=True)} {one_line(lines[0])}")
     for line in lines[1:]:
-        say(f"       {line}")
+        say(f"       {one_line(line)}")
     hint(error.hint)
 
 
@@ -51,8 +51,9 @@ def give(text: str) -> None:
 
 
 def give_json(data: Any) -> None:
-    """Give data as JSON, indented as the original's command did."""
-    give(json.dumps(data, indent=INDENT, ensure_ascii=False))
+    """Give data as JSON, indented as the original's command did, with what cannot be printed as \\uXXXX."""
+    text = json.dumps(data, indent=INDENT, ensure_ascii=False)
+    give("".join(each if each.isprintable() or each in "\n\t" else json.dumps(each)[1:-1] for each in text))
 
 
 def give_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -71,14 +72,14 @@ def confirm(question: str, *, yes: bool) -> bool:
     """
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise CliError(f"{question} Nobody is there to be asked.", "Say so beforehand: --yes", exit_code=2)
     return click.confirm(question, err=True)
 
 
 def progress(parts: Iterable[bytes], total_bytes: int, label: str) -> Iterator[bytes]:
     """Pass on what is sent or received, with a bar while it is long and somebody watches."""
-    if not sys.stderr.isatty() or total_bytes < 1_000_000:
+    if not is_terminal(sys.stderr) or total_bytes < 1_000_000:
         yield from parts
         return
     with click.progressbar(length=total_bytes, label=label, file=sys.stderr) as bar:
@@ -87,9 +88,14 @@ def progress(parts: Iterable[bytes], total_bytes: int, label: str) -> Iterator[b
             bar.update(len(part))
 
 
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a standard stream is a terminal; None is one that is closed."""
+    return stream is not None and bool(stream.isatty())
+
+
 def _colors(stream: Any) -> bool:
     """Tell whether a stream is a terminal that wants colours."""
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microhost.cli import micro_directory
-from microhost.cli.api import ANSWER_S, Body, segment
+from microhost.cli.api import ANSWER_S, Body, data_segment, segment
 from microhost.cli.failures import NOT_FOUND, UNREACHABLE, USAGE, CliError
 from microhost.cli.main import Session
 
@@ -58,7 +58,7 @@ class Product:
         self.api: Api = session.api
         self.name = name
         shown = show_project(session, project)
-        self._address = f"{self.api.server}/{kind}/v1/{segment(shown['id'])}/{segment(name)}"
+        self._address = f"{self.api.server}/{kind}/v1/{segment(shown['id'])}/{data_segment(name)}"
 
     def call(
         self,

@@ -7,6 +7,7 @@ own connection is protected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from microhost.cli.failures import USAGE, CliError
 
 FORM = "application/x-www-form-urlencoded"
+METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+")  # RFC 9110, section 5.6.2
 OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -29,15 +31,17 @@ class Call:
 
 
 def build(url: str, *, method: str | None, headers: Sequence[str], data: Sequence[bytes]) -> Call:
-    """Put a request together, with curl's habits. Raises: CliError for a header that will not do."""
+    """Put a request together, with curl's habits. Raises: CliError for a header or a method that will not do."""
     named = _read_headers(headers)
     content = b"&".join(data) if data else None
     defaults = {"accept": "*/*", "accept-encoding": "identity"}
     if content is not None:
         defaults["content-type"] = FORM
     told = {name: value for name, value in {**defaults, **named}.items() if value}
-    verb = method or ("GET" if content is None else "POST")
-    return Call(verb.upper(), url, told, content, anonymous="authorization" in named)
+    verb = (method or ("GET" if content is None else "POST")).upper()
+    if not METHOD.fullmatch(verb):
+        raise CliError(f"{verb!r} is no method.", "Methods are words such as PUT.", exit_code=USAGE)
+    return Call(verb, url, told, content, anonymous="authorization" in named)
 
 
 def address(endpoint: str, path: str, server: str) -> str:

@@ -135,6 +135,15 @@ def test_names_that_are_not_there(person: Person, root: Path, tmp_path: Path) ->
     assert (done.code, "is no Micro's directory" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_the_name_of_a_key_never_leads_to_the_micro_itself(
+    person: Person, root: Path, host: Host, name: str
+) -> None:
+    done = person.deta("auth", "delete-api-key", "--name", name, "--yes", at=root)
+    assert (done.code, "Nothing on the server is named" in done.stderr) == (4, True)
+    assert micro_of(host, root).show()["live_deployment"]
+
+
 def test_an_unknown_micro(person: Person, tmp_path: Path) -> None:
     (tmp_path / ".deta").mkdir()
     info = {"id": "x" * 16, "name": "gone", "project": "default", "runtime": "python3.9"}

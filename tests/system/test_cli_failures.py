@@ -161,3 +161,19 @@ def test_reading_a_pipe_to_its_first_line_only_is_no_failure_to_speak_of(person:
         f"{DETA} --help | head -1", shell=True, env=person.variables(), capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("Usage: deta [OPTIONS] COMMAND [ARGS]...\n", "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_failure(person: Person, closed: str) -> None:
+    from tests.terminal import DETA
+
+    done = subprocess.run(
+        f"{DETA} projects {closed}", shell=True, env=person.variables(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_family_without_a_command_shows_its_help(person: Person) -> None:
+    done = person.deta("auth")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: deta auth [OPTIONS] COMMAND")

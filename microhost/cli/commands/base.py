@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from microhost.cli import items, output
-from microhost.cli.api import segment
+from microhost.cli.api import data_segment, segment
 from microhost.cli.bases import Storing, read_all
 from microhost.cli.counting import Counter
 from microhost.cli.failures import FAILED, NOT_FOUND, USAGE, CliError
@@ -57,7 +57,7 @@ def get(session: Session, base_name: str, key: str, project: str | None, as_json
     """Give the item that has KEY."""
     if not key:
         raise CliError("A key is not empty.", exit_code=USAGE)
-    answer = Product(session, KIND, base_name, project).call("GET", f"items/{segment(key)}", also=(404,))
+    answer = Product(session, KIND, base_name, project).call("GET", f"items/{data_segment(key)}", also=(404,))
     if answer.status == 404:
         if answer.content.get("errors"):
             raise session.api.refusal(answer.status, answer.content)

@@ -34,8 +34,8 @@ def set_schedule(session: Session, words: tuple[str, ...], as_json: bool) -> Non
     micro = micro_directory.get(Path(wanted.path or ""))
     output.say("Scheduling micro...")
     shown = session.api.call("PUT", f"{micro.address}/cron", body={"expression": wanted.expression})
-    output.say(f"Successfully set micro to schedule for {shown['expression']}")
-    output.say(f"{shown['description']}. Next, in UTC:")
+    output.say(f"Successfully set micro to schedule for {output.one_line(shown['expression'])}")
+    output.say(f"{output.one_line(shown['description'])}. Next, in UTC:")
     for each in shown["next"][:TIMES_SHOWN]:
         output.say(f"  {datetime.fromisoformat(each):%a %Y-%m-%d %H:%M}")
     if as_json:

@@ -81,7 +81,7 @@ class Telling:
         if not text.strip() or (text.strip() == UNCHANGED and not self._changes_dependencies):
             return
         self._headline()
-        output.say(text.rstrip())
+        output.say(output.printable(text.rstrip()))
 
     def _headline(self) -> None:
         if not self._has_headline:
@@ -94,9 +94,9 @@ def _show_plan(wanted: deploying.Plan, *, as_json: bool) -> None:
         output.give_json({"changed": [each.path for each in wanted.changed], "deleted": list(wanted.deleted)})
         return
     for each in wanted.changed:
-        output.give(f"send    {each.path} ({each.size_bytes:,} bytes)")
+        output.give(f"send    {output.one_line(each.path)} ({each.size_bytes:,} bytes)")
     for path in wanted.deleted:
-        output.give(f"delete  {path}")
+        output.give(f"delete  {output.one_line(path)}")
     if wanted.is_empty:
         output.say("Everything up to date")
 

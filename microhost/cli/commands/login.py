@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from microhost.cli import output
+from microhost.cli.api import segment
 from microhost.cli.browser import open_page
 from microhost.cli.failures import NOT_LOGGED_IN, CliError
 from microhost.cli.main import Session
@@ -53,15 +54,15 @@ def logout(session: Session) -> None:
 
 
 def _read_token() -> str:
-    if sys.stdin.isatty():
+    if output.is_terminal(sys.stdin):
         return str(click.prompt("Access token", hide_input=True, err=True)).strip()
-    return sys.stdin.readline().strip()
+    return sys.stdin.readline().strip() if sys.stdin else ""
 
 
 def _ask_console(session: Session, no_browser: bool) -> str:
     asked: dict[str, Any] = session.api.post("/login", {"name": _who()})
-    output.say(f"Allow this login in your browser: {asked['url']}")
-    output.say(f"The code there must be: {asked['code']}")
+    output.say(f"Allow this login in your browser: {output.one_line(asked['url'])}")
+    output.say(f"The code there must be: {output.one_line(asked['code'])}")
     if not no_browser and not open_page(asked["url"]):
         output.hint("No browser could be opened here. Open the link on any machine that reaches the server.")
     output.say("Waiting...")
@@ -76,7 +77,7 @@ def _ask_console(session: Session, no_browser: bool) -> str:
 
 def _poll(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        return dict(session.api.post(f"/login/{asked['login']}", {"secret": asked["secret"]}))
+        return dict(session.api.post(f"/login/{segment(asked['login'])}", {"secret": asked["secret"]}))
     except CliError as error:
         if error.status == DENIED:
             raise CliError("The login was denied in the console.", exit_code=NOT_LOGGED_IN) from error
@@ -102,7 +103,7 @@ def _end(session: Session, token: str) -> None:
 
     with Api(session.settings.server, token) as api:
         try:
-            api.call("DELETE", f"/tokens/{token.partition('_')[0]}")
+            api.call("DELETE", f"/tokens/{segment(token.partition('_')[0])}")
         except CliError as error:
             if error.status != 401:
                 output.warn(f"The token is forgotten here, but the server was not told: {error.message}")

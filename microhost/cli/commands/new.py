@@ -135,7 +135,7 @@ def _create(session: Session, chosen: Decision, project: str) -> micro_directory
         try:
             return micro_directory.link(chosen.root, shown, project=project, server=session.settings.server)
         except BaseException:
-            session.api.call("DELETE", f"/projects/{segment(project)}/micros/{shown['id']}")
+            session.api.call("DELETE", f"/projects/{segment(project)}/micros/{segment(str(shown['id']))}")
             raise
     except BaseException:
         if chosen.starter:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from microhost.cli import arguments, micro_directory, output
-from microhost.cli.api import API
+from microhost.cli.api import API, parse_object, read_whole
 from microhost.cli.failures import USAGE, CliError
 from microhost.cli.main import Session
 
@@ -54,7 +55,7 @@ def run(ctx: click.Context, action: str, logs: bool, as_json: bool) -> None:
     output.say("Response:")
     response = answer["response"]
     if isinstance(response, str) and not as_json:
-        output.give(response)
+        output.give(output.printable(response) if output.is_terminal(sys.stdout) else response)
     else:
         output.give_json(response)
     if logs:
@@ -72,4 +73,4 @@ def _ask(session: Session, micro: micro_directory.MicroDirectory, body: dict[str
         headers=headers,
         silence_s=None,
     ) as response:
-        return dict(json.loads(response.read()))
+        return parse_object(read_whole(response))

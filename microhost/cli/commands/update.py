@@ -81,7 +81,7 @@ def _set_variables(
         raise
     output.say("Successfully updated micro's environment variables")
     if gone := [name for name, value in changed.items() if value is None]:
-        output.say(f"Removed, since the file lacks them: {', '.join(gone)}")
+        output.say(f"Removed, since the file lacks them: {output.one_line(', '.join(gone))}")
 
 
 def _put_back(session: Session, micro: micro_directory.MicroDirectory, undo: dict[str, Any]) -> None:
