@@ -155,6 +155,7 @@ WRONG_TOKENS_PER_MINUTE = 20
 
 # Ours: logging in with a browser
 LOGINS_OPEN = 100
+LOGINS_OPEN_OF_ONE = 20  # from one address
 LOGINS_PER_MINUTE = 10
 LOGIN_S = 600
 LOGIN_POLL_S = 1

@@ -16,7 +16,13 @@ from datetime import datetime
 from typing import Literal
 
 from microhost.errors import ClientError, ConflictError, NotFoundError, OverloadedError
-from microhost.limits import LOGIN_NAME_CHARACTERS, LOGIN_S, LOGINS_OPEN, LOGINS_PER_MINUTE
+from microhost.limits import (
+    LOGIN_NAME_CHARACTERS,
+    LOGIN_S,
+    LOGINS_OPEN,
+    LOGINS_OPEN_OF_ONE,
+    LOGINS_PER_MINUTE,
+)
 from microhost.micros import keys
 from microhost.micros.throttle import MINUTE_S, Throttle
 
@@ -52,8 +58,8 @@ class Logins:
     def begin(self, name: str, address: str, *, now: datetime) -> tuple[Login, str]:
         """Open a request; give it and its secret.
 
-        Raises: ClientError for a name that cannot be shown; OverloadedError when the address asked too often or
-        too many are open.
+        Raises: ClientError for a name that cannot be shown; OverloadedError when the address asked too often, or
+        when too many of it or of all are open.
         """
         name = _check_name(name)
         if self._begun.is_full(address):
@@ -67,6 +73,12 @@ class Logins:
         if len(self._logins) >= LOGINS_OPEN:
             raise OverloadedError(
                 "Too many logins are open. Wait for a minute.", retry_after_s=int(MINUTE_S), is_callers=True
+            )
+        if self._count_open(address) >= LOGINS_OPEN_OF_ONE:  # else one address could shut all others out
+            raise OverloadedError(
+                "Too many logins from this address are open. Approve or deny them, or wait until they expire.",
+                retry_after_s=int(MINUTE_S),
+                is_callers=True,
             )
         secret = secrets.token_urlsafe(32)
         login = Login(
@@ -114,6 +126,12 @@ class Logins:
     def _state(self, login: Login) -> State:
         expired = self._clock() - login.began_s >= LOGIN_S
         return "expired" if expired and login.state in ("pending", "approved") else login.state
+
+    def _count_open(self, address: str) -> int:
+        return sum(
+            login.address == address and self._state(login) in ("pending", "approved")
+            for login in self._logins.values()
+        )
 
     def _forget_old(self) -> None:
         """Forget what ended, but not before its client could hear how: twice its time, or room is needed."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from microhost.errors import ClientError, ConflictError, NotFoundError, OverloadedError
-from microhost.limits import LOGIN_S, LOGINS_OPEN, LOGINS_PER_MINUTE
+from microhost.limits import LOGIN_S, LOGINS_OPEN, LOGINS_OPEN_OF_ONE, LOGINS_PER_MINUTE
 from microhost.micros.logins import CODE_ALPHABET, Logins, written
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -35,6 +35,21 @@ def test_logins_are_bounded() -> None:
     with pytest.raises(OverloadedError, match="are open"):
         logins.begin("anna@laptop", "10.0.0.2", now=NOW)
     clock.now_s = LOGIN_S
+    logins.begin("anna@laptop", "10.0.0.1", now=NOW)
+
+
+def test_one_address_leaves_room_for_others_however_patiently_it_asks() -> None:
+    clock = Clock()
+    logins = Logins(clock)
+    begun = []
+    for _ in range(LOGINS_OPEN_OF_ONE):
+        begun.append(logins.begin("anna@laptop", "10.0.0.1", now=NOW)[0])
+        clock.now_s += 60 / LOGINS_PER_MINUTE + 1
+    with pytest.raises(OverloadedError, match="from this address are open"):
+        logins.begin("anna@laptop", "10.0.0.1", now=NOW)
+    logins.begin("bert@desk", "10.0.0.2", now=NOW)
+    logins.decide(begun[0].code, approve=False)
+    clock.now_s += 60
     logins.begin("anna@laptop", "10.0.0.1", now=NOW)
 
 
