@@ -82,7 +82,11 @@ def send(
     except CliError as error:
         if error.status != CONFLICT or wanted.base is None:
             raise
-    return _send(api, micro, plan(api, micro, scanner), listener)
+    again = plan(api, micro, scanner)
+    if again.is_empty:  # who was faster has deployed the same
+        listed = api.get(f"{micro.address}/deployments")["deployments"]
+        return next(dict(each) for each in listed if each["id"] == again.base)
+    return _send(api, micro, again, listener)
 
 
 def _send(api: Api, micro: MicroDirectory, wanted: Plan, listener: Listener) -> dict[str, Any]:

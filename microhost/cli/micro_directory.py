@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from microhost.cli import output
 from microhost.cli.api import segment
 from microhost.cli.failures import USAGE, CliError
 from microhost.cli.ignoring import STATE_FOLDER
@@ -46,9 +47,13 @@ class MicroDirectory:
         return f"/projects/{segment(self.project)}/micros/{segment(self.id)}"
 
     def keep_state(self, files: Mapping[str, str]) -> None:
-        """Keep what is deployed now. Raises: CliError."""
-        if self.is_kept:
+        """Keep what is deployed now. It decides nothing, so that it cannot be written is told and fails nothing."""
+        if not self.is_kept:
+            return
+        try:
             _write(self.root, STATE, dict(sorted(files.items())))
+        except CliError as error:
+            output.warn(error.message)
 
 
 def find(root: Path) -> MicroDirectory | None:
@@ -63,7 +68,7 @@ def find(root: Path) -> MicroDirectory | None:
             f"'{file}' cannot be read.", "Restore it, or delete it and link anew: deta new"
         ) from error
     if not isinstance(content, dict) or not all(
-        isinstance(content.get(name), str) and content[name] for name in ("id", "name", "project")
+        _is_name(content.get(name)) for name in ("id", "name", "project")
     ):
         raise CliError(f"'{file}' names no Micro.", "Restore it, or delete it and link anew: deta new")
     return MicroDirectory(
@@ -138,6 +143,11 @@ def link(root: Path, micro: Mapping[str, Any], *, project: str, server: str) -> 
     }
     _write(root, INFO, content)
     return get(root)
+
+
+def _is_name(value: object) -> bool:
+    """Tell whether a value can name something in an address: lone surrogates (JSON may hold them) cannot."""
+    return isinstance(value, str) and bool(value) and value == value.encode(errors="replace").decode()
 
 
 def _write(root: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,30 @@ def test_a_stale_or_lost_state_leaves_nothing_wrong(person: Person, place: Path,
     assert set(live) == {"main.py", "gone.py"}
     (root / ".deta" / "state").unlink()
     assert person.deta("deploy", at=root).must().stderr == "Everything up to date\n"
+
+
+def test_a_state_that_cannot_be_written_is_told_and_fails_nothing(
+    person: Person, place: Path, host: Host
+) -> None:
+    root = write(place / "stateless", main_py=HELLO % "one")
+    shown = json.loads(person.deta("new", at=root).must().stdout)
+    (root / ".deta" / "state").unlink()
+    (root / ".deta" / "state").mkdir()
+    write(root, main_py=HELLO % "two")
+    assert "warning: " in person.deta("deploy", at=root).must().stderr
+    assert call(host, shown["endpoint"]).text == "two"
+
+
+def test_several_who_deploy_the_same_at_once_all_succeed(person: Person, place: Path, host: Host) -> None:
+    root = write(place / "crowded", main_py=HELLO % "one")
+    shown = json.loads(person.deta("new", at=root).must().stdout)
+    write(root, main_py=HELLO % "two")
+    with ThreadPoolExecutor(3) as crowd:
+        done = [each.result() for each in [crowd.submit(person.deta, "deploy", at=root) for _ in range(3)]]
+    assert [each.code for each in done] == [0, 0, 0], done
+    listed = host.get(f"/projects/default/micros/{shown['id']}/deployments")["deployments"]
+    assert len(listed) == 2, "the same code is deployed once"
+    assert call(host, shown["endpoint"]).text == "two"
 
 
 def test_force_sends_everything(person: Person, place: Path) -> None:

@@ -13,12 +13,13 @@ import click
 from microhost.cli import output
 from microhost.cli.api import segment
 from microhost.cli.browser import open_page
-from microhost.cli.failures import NOT_LOGGED_IN, CliError
+from microhost.cli.failures import NOT_LOGGED_IN, UNREACHABLE, CliError
 from microhost.cli.main import Session
 from microhost.cli.settings import TOKEN_VARIABLE
 
 DENIED = 403
 GONE = 410
+BUSY = (429, 503)
 
 
 @click.command()
@@ -85,6 +86,8 @@ def _poll(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
             raise CliError(
                 "The login has run out.", "Try again: deta login", exit_code=NOT_LOGGED_IN
             ) from error
+        if error.exit_code == UNREACHABLE or error.status in BUSY:
+            return {}  # the owner may just be allowing it: a broken connection or a busy host ends no login
         raise
 
 
