@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from escape_lab import Executor, Lab, Micro, is_alive, until
@@ -88,12 +89,26 @@ def test_a_kill_ends_everything_at_once(stubborn: Micro, attack: str) -> None:
     assert statistics.median(took_s) <= KILL_S, took_s
 
 
+def executor_and_daemons(executor: Executor) -> list[int]:
+    """Give the executor and its five daemons; none while one that only forks a daemon is still among them."""
+    pids = executor.pids()
+    is_settled = len(pids) == 6 and {parent_of(pid) for pid in pids}.isdisjoint({0, *pids})
+    return pids if is_settled else []
+
+
+def parent_of(pid: int) -> int:
+    """Give a process's parent, 0 when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def test_daemons_die_with_their_execution_and_live_as_long_as_it(stubborn: Micro) -> None:
     executor = stubborn.lease()
     executor.attack("daemons")
     is_removed = executor.watch_removal()
-    until(lambda: len(executor.pids()) == 6, "five daemons beside the executor")
-    pids = executor.pids()
+    pids = until(lambda: executor_and_daemons(executor), "five daemons beside the executor")
     assert all(map(is_alive, pids)), "the harness sees living daemons"
     executor.kill()
     assert not any(map(is_alive, pids))
@@ -103,8 +118,7 @@ def test_daemons_die_with_their_execution_and_live_as_long_as_it(stubborn: Micro
 def test_an_executor_that_ends_takes_its_daemons_along(stubborn: Micro) -> None:
     executor = stubborn.lease()
     executor.attack("daemons")
-    until(lambda: len(executor.pids()) == 6, "five daemons beside the executor")
-    pids = executor.pids()
+    pids = until(lambda: executor_and_daemons(executor), "five daemons beside the executor")
     executor.lease.channel.shutdown(2)
     evidence = executor.wait_for_end()
     assert evidence.cause == "exited"
