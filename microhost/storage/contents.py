@@ -265,7 +265,7 @@ def hold_removals(root: Path) -> Iterator[None]:
             raise HostError(
                 f"the contents of project '{root.name}' are being removed for {HOLD_WAIT_S:.0f} s"
             )
-        time.sleep(HOLD_RETRY_S)
+        time.sleep(HOLD_RETRY_S)  # flock has no deadline of its own
 
 
 @contextlib.contextmanager

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.driving import Host
+from tests.far_side import Silent, serving
 from tests.terminal import Person, Typed
 
 pytestmark = pytest.mark.root
@@ -24,7 +23,7 @@ MAIN = 'def app(environ, start_response):\n    start_response("200 OK", [])\n   
 def something_else(headers: dict[str, str], *, status: int = 200, cut: bool = False) -> Iterator[str]:
     """Serve what is no microhost of ours; gives its URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             if cut:
                 return
@@ -35,17 +34,8 @@ def something_else(headers: dict[str, str], *, status: int = 200, cut: bool = Fa
             self.end_headers()
             self.wfile.write(b'{"projects":[]}')
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://localhost:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as server:
+        yield server
 
 
 @pytest.fixture

@@ -34,8 +34,6 @@ def live(person: Person, root: Path, name: str) -> Micro:
 
 @pytest.fixture(scope="module")
 def person(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     return Person(host, tmp_path_factory.mktemp("home"))
 
 

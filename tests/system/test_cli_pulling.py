@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.driving import Host, zip_files
+from tests.far_side import Silent, serving
 from tests.terminal import Person, Typed
 
 MAIN = 'def app(environ, start_response):\n    start_response("200 OK", [])\n    return [b"%s"]\n'
@@ -141,7 +140,7 @@ def test_pull_writes_through_no_link_and_over_no_directory(
 def hostile(files: Mapping[str, str], bundle: bytes) -> Iterator[str]:
     """Serve one Micro whose list and zip are these; gives the URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             body = json.dumps(SHOWN).encode()
             if self.path.endswith("/files"):
@@ -154,17 +153,8 @@ def hostile(files: Mapping[str, str], bundle: bytes) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://localhost:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as server:
+        yield server
 
 
 def clone_from(tmp_path: Path, files: Mapping[str, str], bundle: bytes) -> Typed:

@@ -47,8 +47,6 @@ def cron_task(event):
 
 @pytest.fixture(scope="module")
 def person(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     return Person(host, tmp_path_factory.mktemp("home"))
 
 

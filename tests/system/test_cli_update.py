@@ -27,8 +27,6 @@ def app(environ, start_response):
 
 @pytest.fixture
 def person(host: Host, tmp_path: Path) -> Person:
-    if host.api("GET", "/projects/default").status_code == 404:
-        host.new_project("default")
     return Person(host, tmp_path)
 
 

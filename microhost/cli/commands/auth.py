@@ -14,6 +14,7 @@ import click
 
 from microhost.cli import micro_directory, output
 from microhost.cli.api import segment
+from microhost.cli.commands.details import change
 from microhost.cli.failures import USAGE, CliError
 from microhost.cli.main import Family, Session
 from microhost.cli.settings import SECRET_MODE, replace_file
@@ -30,7 +31,7 @@ def auth() -> None:
 @click.pass_obj
 def enable(session: Session) -> None:
     """Let only you and holders of an API key call the Micro."""
-    _switch(session, on=True)
+    change(session, http_auth=True)
     output.say("Successfully enabled http auth")
 
 
@@ -38,7 +39,7 @@ def enable(session: Session) -> None:
 @click.pass_obj
 def disable(session: Session) -> None:
     """Let everybody call the Micro."""
-    _switch(session, on=False)
+    change(session, http_auth=False)
     output.say("Successfully disabled http auth")
 
 
@@ -85,11 +86,6 @@ def delete_api_key(session: Session, name: str, desc: str | None, yes: bool) -> 
         return
     session.api.call("DELETE", f"{micro.address}/api-keys/{segment(name)}")
     output.say("Successfully deleted api key")
-
-
-def _switch(session: Session, *, on: bool) -> None:
-    micro = micro_directory.get(Path())
-    session.api.call("PATCH", micro.address, body={"http_auth": on})
 
 
 def _may_write(file: Path, *, yes: bool) -> bool:

@@ -25,6 +25,11 @@ def details(session: Session, path: Path, as_json: bool) -> None:
     output.give_json(shown if as_json else describe(shown, micro.project))
 
 
+def change(session: Session, **settings: object) -> None:
+    """Change settings of the Micro of the current directory. Raises: CliError."""
+    session.api.call("PATCH", micro_directory.get(Path()).address, body=settings)
+
+
 def describe(shown: Mapping[str, Any], project: str) -> dict[str, Any]:
     """Give what the original's command showed of a Micro. Source: Deta docs, Getting started; CLI releases."""
     told = {

@@ -9,6 +9,7 @@ import click
 from microhost.cli import micro_directory, output
 from microhost.cli.api import segment
 from microhost.cli.browser import show_page
+from microhost.cli.commands.details import change
 from microhost.cli.main import Family, Session
 
 
@@ -32,7 +33,7 @@ def open_visor(session: Session, no_browser: bool) -> None:
 @click.pass_obj
 def enable(session: Session) -> None:
     """Enable Visor: requests and responses are recorded."""
-    _switch(session, on=True)
+    change(session, visor=True)
     output.say("Successfully enabled visor")
 
 
@@ -40,10 +41,5 @@ def enable(session: Session) -> None:
 @click.pass_obj
 def disable(session: Session) -> None:
     """Disable Visor: only that a request came is recorded."""
-    _switch(session, on=False)
+    change(session, visor=False)
     output.say("Successfully disabled visor")
-
-
-def _switch(session: Session, *, on: bool) -> None:
-    micro = micro_directory.get(Path())
-    session.api.call("PATCH", micro.address, body={"visor": on})

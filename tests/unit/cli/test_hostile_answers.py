@@ -96,3 +96,10 @@ def test_a_method_is_a_word() -> None:
     assert build("http://x/", method="purge", headers=[], data=[]).method == "PURGE"
     with pytest.raises(CliError, match="no method"):
         build("http://x/", method="B AD", headers=[], data=[])
+
+
+def test_the_command_and_the_host_speak_the_same_version() -> None:
+    from microhost import limits
+    from microhost.cli import api
+
+    assert api.API_VERSION == limits.API_VERSION

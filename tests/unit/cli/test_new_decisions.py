@@ -9,7 +9,7 @@ import pytest
 from microhost.cli.commands.new import Decision, Wish, decide
 from microhost.cli.failures import CliError
 
-HERE = Path("/work/place")
+HERE = Path("/somewhere/place")
 
 
 def decided(
