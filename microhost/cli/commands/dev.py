@@ -10,9 +10,10 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import click
 
 from microhost.cli import (
     env_file,
-    live_lines,
+    following,
     local_files,
     micro_directory,
     output,
@@ -28,7 +29,8 @@ from microhost.cli import (
     starters,
     watching,
 )
-from microhost.cli.api import Api, segment
+from microhost.cli.api import API, Api, segment
+from microhost.cli.commands import logs
 from microhost.cli.commands.details import PATH
 from microhost.cli.failures import INTERRUPTED, NOT_FOUND, USAGE, CliError
 from microhost.cli.micro_directory import MicroDirectory
@@ -37,7 +39,6 @@ from microhost.cli.throwaway import ThrowawayHost
 ENV_FILE = ".env"
 PROJECT, NAME = "default", "micro"
 NAME_CHARACTERS = 64
-THREAD_S = 2.0
 NOT_IN_NAMES = re.compile(r"[/\\?#%]|[^\S ]")
 # The host sets these itself; those of a file are of another host.
 PRESET = frozenset({"DETA_PATH", "DETA_PROJECT_KEY", "DETA_RUNTIME"})
@@ -145,8 +146,8 @@ def _run(wanted: Wanted, marker: Path, *, port: int, keep: Path | None) -> None:
             marker, {"server": host.server, "token": host.token, "micro": f"{wanted.project}/{shown['id']}"}
         )
         try:
-            with _lines_shown(host, micro):
-                _keep_live(host, api, micro, wanted, shown["endpoint"])
+            _show_executions(host, micro)
+            _keep_live(host, api, micro, wanted, shown["endpoint"])
         except KeyboardInterrupt:
             output.say("\nStopping the host...")
             raise
@@ -201,27 +202,22 @@ class Variables:
         output.say(f"Environment variables of '{self._file.name}': {', '.join(kept) or 'none'}")
 
 
-@contextmanager
-def _lines_shown(host: ThrowawayHost, micro: MicroDirectory) -> Iterator[None]:
-    """Print requests and what the code prints, from a thread of its own, while the block runs."""
+def _show_executions(host: ThrowawayHost, micro: MicroDirectory) -> None:
+    """Print requests and what the code prints from now on, from a thread of its own, until the host ends."""
+    filters = {"since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
 
     def show() -> None:
         try:
-            for line in follower.lines():
-                output.give(line)
+            with Api(host.server, host.token) as api:
+                open_stream = partial(logs.open_log, api, f"{API}{micro.address}/logs")
+                logs.show(following.follow(open_stream, filters, lambda _: None), as_json=False)
         except BrokenPipeError:  # whoever read us has gone, and with them the reason to run
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             signal.raise_signal(signal.SIGINT)
+        except CliError as error:
+            output.warn(f"Requests are not shown any more: {error.message}")
 
-    with Api(host.server, host.token) as api:
-        follower = live_lines.Follower(api, micro.address)
-        thread = threading.Thread(target=show, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            follower.stop()
-            thread.join(THREAD_S)
+    threading.Thread(target=show, daemon=True).start()
 
 
 def _get_micro(api: Api, wanted: Wanted) -> Mapping[str, Any]:

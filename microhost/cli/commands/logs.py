@@ -37,12 +37,12 @@ def logs(session: Session, /, path: Path, as_json: bool, follow: bool, **wanted:
     micro = micro_directory.get(path)
     names = {"prefix": "path"}
     filters = {names.get(name, name): str(value) for name, value in wanted.items() if value is not None}
-    open_stream = partial(_open, session.api, f"{API}{micro.address}/logs")
+    open_stream = partial(open_log, session.api, f"{API}{micro.address}/logs")
     if follow:
-        _show(following.follow(open_stream, filters, output.say), as_json=as_json)
+        show(following.follow(open_stream, filters, output.say), as_json=as_json)
         return
     with open_stream(filters) as response:
-        _show(following.read(response), as_json=as_json)
+        show(following.read(response), as_json=as_json)
 
 
 def lines(event: Event) -> Iterator[str]:
@@ -59,7 +59,8 @@ def _handler(event: Event) -> str:
     return f"{event['trigger']} {event['action']}".rstrip()
 
 
-def _show(events: Iterable[Event], *, as_json: bool) -> None:
+def show(events: Iterable[Event], *, as_json: bool) -> None:
+    """Print executions as they come."""
     for event in events:
         if as_json:
             output.give(json.dumps(event))
@@ -71,7 +72,8 @@ def _show(events: Iterable[Event], *, as_json: bool) -> None:
 
 
 @contextmanager
-def _open(api: Api, address: str, query: dict[str, str]) -> Iterator[Any]:
+def open_log(api: Api, address: str, query: dict[str, str]) -> Iterator[Any]:
+    """Open a log as a JSON object a line, at its address below the server. Raises: CliError."""
     silence_s = None if "follow" in query else ANSWER_S
     headers = {"accept": ND_JSON}
     with api.open("GET", address, query=query, headers=headers, silence_s=silence_s) as response:
