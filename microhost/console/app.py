@@ -18,11 +18,12 @@ from microhost.console.projects import Projects
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
 from microhost.console.services import Services
+from microhost.console.site import Site
 
 
 def create_app(services: Services) -> Starlette:
-    """Make the application that serves the JSON API and the host's health."""
-    return build(list_endpoints(services), Guard(services.directory))
+    """Make the application that serves the JSON API, the host's health and the console's pages."""
+    return build(list_endpoints(services), Guard(services.directory), Site())
 
 
 def list_endpoints(services: Services) -> list[Endpoint]:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from microhost.console.app import list_endpoints
 from microhost.console.guard import Guard
 from microhost.console.routes import API, Endpoint, Policy, build
+from microhost.console.site import Site
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.throttle import CLIENTS_REMEMBERED
@@ -22,7 +23,6 @@ from microhost.micros.throttle import CLIENTS_REMEMBERED
 pytestmark = pytest.mark.anyio
 PUBLIC = {
     ("GET", "/health"),
-    ("GET", "/login/cli"),
     ("GET", f"{API}/openapi.json"),
     ("GET", f"{API}/version"),
     ("POST", f"{API}/login"),
@@ -43,13 +43,13 @@ def test_an_endpoint_without_a_policy_cannot_be_built(host: Host) -> None:
         Endpoint(method="GET", path="/x", handler=handler, summary="x")  # type: ignore[call-arg]
     undecided = Endpoint(method="GET", path="/x", handler=handler, summary="x", policy=None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="declares no policy"):
-        build([undecided], Guard(host.services.directory))
+        build([undecided], Guard(host.services.directory), Site())
 
 
 def test_two_endpoints_cannot_share_an_address(host: Host) -> None:
     endpoints = list_endpoints(host.services)
     with pytest.raises(ValueError, match="declared twice"):
-        build([*endpoints, endpoints[0]], Guard(host.services.directory))
+        build([*endpoints, endpoints[0]], Guard(host.services.directory), Site())
 
 
 async def make_credentials(client: httpx.AsyncClient) -> dict[str, str]:
