@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,7 +60,7 @@ class Session:
 
     def __init__(self, server: str | None) -> None:
         """Take the server from --server, else from the environment or the settings."""
-        self.settings = Settings(Path.home(), os.environ, server)
+        self.settings = Settings(None, os.environ, server)
 
     @cached_property
     def api(self) -> Api:
