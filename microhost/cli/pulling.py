@@ -10,7 +10,6 @@ Theory of operation
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
 import zipfile
@@ -22,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from microhost.cli import deploying
+from microhost.cli import deploying, leftovers
 from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
@@ -34,6 +33,7 @@ from microhost.cli.output import progress
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
 ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
+STAGING = ".pull-"
 
 
 class ChangedError(Exception):
@@ -141,15 +141,16 @@ def _check_way(root: Path, name: str) -> None:
 
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """Make a folder on the same file system, which is away at the end."""
+    """Make a folder on the same file system, which is away at the end; those of killed ones go, too."""
     folder = root / STATE_FOLDER
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder, prefix=".pull-"))
+    leftovers.sweep(folder, f"{STAGING}*")
+    staging = leftovers.make_folder(STAGING, folder)
     try:
-        yield staging
+        yield staging.path
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.remove()
         if made and not any(folder.iterdir()):
             folder.rmdir()
 

@@ -179,7 +179,7 @@ def _opened(file: str, content_type: str | None) -> Iterator[drives.Source]:
             f"'{file}' is a directory.", "Name its files: deta drive put DRIVE DIRECTORY/*"
         ) from error
     except FileNotFoundError as error:
-        raise CliError(f"There is no file '{file}'.") from error
+        raise CliError(f"There is no file '{file}'.", exit_code=USAGE) from error
     with stream:
         status = os.fstat(stream.fileno())
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
