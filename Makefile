@@ -15,6 +15,7 @@ help:  ## this list
 
 setup: packages .venv/.made  ## everything that is needed: Debian packages (when root), virtual environment
 
+test: DEBIAN_PACKAGES += zsh
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 
 packages:

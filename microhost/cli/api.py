@@ -81,10 +81,12 @@ class Api:
         """Speak with `server` (an URL); nothing is sent before the first call."""
         self.server = server
         self._token = _checked(token)
+        # a transport that is given takes no proxy from the environment, which leads nowhere near loopback, and still
+        # the authorities that SSL_CERT_FILE names
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             headers={"user-agent": f"deta/{version('microhost')}"},
-            trust_env=not _is_loopback(urlsplit(server).hostname or ""),
+            transport=httpx2.HTTPTransport() if _is_loopback(urlsplit(server).hostname or "") else None,
         )
 
     def __enter__(self) -> Api:

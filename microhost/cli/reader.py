@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+GRACE_MS = 200  # whoever is writing has learnt of it by then, and must not be disturbed while it tidies up
+
 
 class _GoneError(BaseException):
     """Leave what waits. It is no Exception, for nobody on the way may take it for a failure of the network."""
@@ -56,7 +58,10 @@ def _watch(output: int, over: int, main_thread: int) -> None:
     poll = select.poll()
     poll.register(output, 0)  # nothing is asked for: errors and hang-ups are always told
     poll.register(over, select.POLLIN)
-    if output in [each for each, _ in poll.poll()]:
+    if over in [each for each, _ in poll.poll()]:
+        return
+    poll.unregister(output)
+    if not poll.poll(GRACE_MS):
         signal.pthread_kill(main_thread, signal.SIGUSR1)
 
 
