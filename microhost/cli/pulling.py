@@ -29,6 +29,7 @@ from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
 from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
+from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
 ZIP_IN_MEMORY_BYTES = 8 * MB
@@ -91,7 +92,7 @@ def read_here(root: Path, names: Collection[str]) -> dict[str, str]:
     found = {}
     for name in names:
         target = root / name
-        _check_way(root, name)
+        check_way(root, name)
         try:
             status = target.lstat()
             if stat.S_ISDIR(status.st_mode):
@@ -119,24 +120,6 @@ def take(api: Api, micro: MicroDirectory, files: Mapping[str, str], wanted: Coll
             _unpack(archive, staging, files, wanted)
         for name in sorted(wanted):
             _move(staging / name, micro.root, name)
-
-
-def _check_way(root: Path, name: str) -> None:
-    """Check that the directories above a file are directories, or not there yet."""
-    for parent in list(Path(name).parents)[-2::-1]:
-        try:
-            mode = (root / parent).lstat().st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISLNK(mode):
-            raise CliError(
-                f"'{parent}' is a symbolic link here; '{name}' would be written behind it.",
-                "Move it away, then pull again.",
-            )
-        if not stat.S_ISDIR(mode):
-            raise CliError(
-                f"'{parent}' is a file here and a directory of the Micro.", "Move it away, then pull again."
-            )
 
 
 @contextmanager
@@ -205,7 +188,7 @@ def _write(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, sum_: 
 
 
 def _move(source: Path, root: Path, name: str) -> None:
-    _check_way(root, name)  # once more: time has passed
+    check_way(root, name)  # once more: time has passed
     target = root / name
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)

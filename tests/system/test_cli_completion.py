@@ -47,7 +47,7 @@ def test_bash_completes_names_of_commands() -> None:
 
 
 def test_bash_completes_commands_of_commands() -> None:
-    assert complete_in_bash("base", "") == ["export", "get", "import", "ls", "put", "query"]
+    assert complete_in_bash("base", "") == ["delete", "export", "get", "import", "ls", "put", "query"]
     assert complete_in_bash("drive", "r") == ["rm"]
 
 
