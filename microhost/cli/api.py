@@ -95,6 +95,10 @@ class Api:
 
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
         self._client.close()
 
     def get(self, path: str, **query: str | int | None) -> Any:
@@ -212,7 +216,7 @@ class Api:
         error = self.refusal(response.status_code, read_whole(response))
         if response.is_redirect:
             error.hint = _sent_on(response) or RIGHT_SERVER
-        error.retry_after_s = _seconds(response.headers.get("retry-after", ""))
+        error.retry_after_s = read_pause(response.headers.get("retry-after", ""))
         return error
 
     def refusal(self, status: int, body: bytes | dict[str, Any]) -> CliError:
@@ -256,6 +260,12 @@ class Api:
                     "Trust the host's own: microhost ca > ca.pem, then SSL_CERT_FILE=ca.pem",
                     exit_code=UNREACHABLE,
                 )
+            if isinstance(cause, ssl.SSLError) and isinstance(error, httpx2.ConnectError):
+                return CliError(
+                    f"The server at {self.server} does not speak HTTPS: {cause.reason or cause}.",
+                    "Write http:// when it speaks HTTP.",
+                    exit_code=UNREACHABLE,
+                )
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return CliError(
@@ -290,6 +300,11 @@ def data_segment(text: str) -> str:
     return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
+def read_pause(text: str) -> float:
+    """Read Retry-After as seconds, 1 when it is none; a date is none, for clocks differ. RFC 9110, section 10.2.3."""
+    return min(float(text), PAUSE_S_MAX) if re.fullmatch("[0-9]{1,9}", text) else 1.0
+
+
 def read_whole(response: httpx2.Response) -> bytes:
     """Read an answer to its end. Raises: CliError when it is longer than any answer of a host."""
     data = bytearray()
@@ -304,11 +319,6 @@ def read_whole(response: httpx2.Response) -> bytes:
 
 def _unsaid(status: int) -> str:
     return f"The server answered {status}." if status else "The server refuses it, and does not say why."
-
-
-def _seconds(text: str) -> float:
-    """Read Retry-After as seconds, 1 when it is none; a date is none, for clocks differ. RFC 9110, section 10.2.3."""
-    return min(float(text), PAUSE_S_MAX) if re.fullmatch("[0-9]{1,9}", text) else 1.0
 
 
 def _texts(value: Any) -> list[str]:

@@ -130,7 +130,13 @@ def check_server(url: str, source: str) -> str:
             f"Leave out what stands before the '@': {DEFAULT_SERVER}. Log in by: deta login",
             exit_code=2,
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise CliError(
             f"{source} says {url!r}, which is no server's URL.",
             f"It looks like {DEFAULT_SERVER}.",

@@ -83,6 +83,12 @@ def test_a_server_with_a_password_is_refused(person: Person) -> None:
     assert done.stderr.startswith("Error: --server holds a user's name or a password")
 
 
+def test_a_server_that_speaks_http_only(person: Person) -> None:
+    with something_else({}) as server:
+        done = ask(person, server.replace("http:", "https:"))
+    assert (done.code, "does not speak HTTPS: WRONG_VERSION_NUMBER." in done.stderr) == (5, True)
+
+
 def test_a_server_that_hangs_up(person: Person) -> None:
     with something_else({}, cut=True) as server:
         done = ask(person, server)

@@ -58,7 +58,8 @@ def test_a_forgotten_token_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://x", "http://", "http://x/path", "http://x:port", "http://[x"]
+    "url",
+    ["localhost:8000", "ftp://x", "http://", "http://x/path", "http://x#y", "http://x:port", "http://[x"],
 )
 def test_what_is_no_server_is_said(tmp_path: Path, url: str) -> None:
     with pytest.raises(CliError, match="MICROHOST_URL says .* which is no server's URL"):
