@@ -10,6 +10,7 @@ Theory of operation
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -59,7 +60,7 @@ def find_file(path: Path) -> Held | None:
             return Held(path, descriptor)
         if is_held(path):
             return None
-    return None
+    raise PermissionError(errno.EPERM, "it is somebody else's", str(path))
 
 
 def is_held(path: Path) -> bool:

@@ -246,6 +246,11 @@ def test_a_reader_that_goes_while_nothing_comes_ends_it(person: Person, root: Pa
     )
     told, seconds = done.stdout[:5], int(done.stdout[5:])
     assert (told, seconds < 6, done.stderr) == ("first", True, "")
+    script = f"{DETA} curl /slow -o whole | true; cat whole; rm whole"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=root, env=person.variables(), capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("firstlast", "Written to 'whole'.\n")
 
 
 def test_what_a_micro_sends_is_given_as_it_comes(person: Person, root: Path) -> None:

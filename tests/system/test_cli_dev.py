@@ -207,16 +207,29 @@ def test_killing_it_leaves_no_host(dev: Dev) -> None:
         wait_until(lambda: not list((dev.home / ".deta" / "dev").iterdir()), "its marker goes")
 
 
+def kill_holder(dev: Dev) -> None:
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = each.read_bytes()
+            if b"microhost.cli.holding" in words and os.fsencode(dev.home) in words:
+                os.kill(int(each.parent.name), signal.SIGKILL)
+
+
+def test_a_killed_holder_ends_it_and_nothing_is_left(dev: Dev) -> None:
+    with dev.start() as terminal:
+        terminal.wait_for("Ctrl-C ends it")
+        kill_holder(dev)
+        assert terminal.end(within_s=60) == 1
+        assert "Error: The host has ended." in terminal.screen
+        assert "Traceback" not in terminal.screen
+    assert [each.name for each in dev.home.rglob("*")] == [".deta", "dev"]
+    assert not processes_of(dev.home)
+
+
 def test_what_is_left_when_all_of_it_is_killed_goes_at_the_next_use(dev: Dev, tmp_path: Path) -> None:
     with dev.start() as terminal:
         terminal.wait_for("Ctrl-C ends it")
-        for each in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if (
-                    b"microhost.cli.holding" in each.read_bytes()
-                    and str(dev.home).encode() in each.read_bytes()
-                ):
-                    os.kill(int(each.parent.name), signal.SIGKILL)
+        kill_holder(dev)
         terminal.process.send_signal(signal.SIGKILL)
         wait_until(lambda: not processes_of(dev.home), "the host ends", timeout_s=30)
     [folder], [marker] = dev.home.glob("deta-dev-*"), (dev.home / ".deta" / "dev").iterdir()

@@ -74,6 +74,8 @@ def test_another_persons_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     leftovers.sweep(tmp_path, "*")
     assert (tmp_path / "ours-file").exists()
+    with pytest.raises(PermissionError, match="somebody else's"):
+        leftovers.find_file(tmp_path / "ours-file")
 
 
 def test_a_file_has_one_holder(tmp_path: Path) -> None:
