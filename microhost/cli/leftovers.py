@@ -65,6 +65,8 @@ def find_file(path: Path) -> Held | None:
 
 def is_held(path: Path) -> bool:
     """Tell whether somebody holds a folder or file."""
+    if not _has_locks():
+        return False
     try:
         descriptor = os.open(path, READ | CAREFULLY)
     except OSError:

@@ -5,6 +5,7 @@ Nothing of the host is imported: its command is started, held by holding.py, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -53,19 +54,18 @@ class ThrowawayHost:
         it does not start.
         """
         self._removed = list(remove)
-        self._log = Log()
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._remove)
             command = command or find_command()
             data = keep.absolute() if keep else self._make_folder()
+            self._log = Log()
+            undo.callback(self._log.close)
             self._lines: queue.Queue[str | None] = queue.Queue()
             self._process = self._start(
                 [*command, "serve", "--data", str(data), "--host", "127.0.0.1"]
                 + ["--port", str(port), "--domain", "localhost"]
             )
-        except BaseException:
-            self._log.close()
-            self._remove()
-            raise
+            undo.pop_all()
         try:
             self.server = self._wait_until_it_listens()
             self.token = (data / "owner.token").read_text(encoding="ascii").strip()
@@ -113,9 +113,8 @@ class ThrowawayHost:
         except KeyboardInterrupt:
             self._process.terminate()
             self._process.wait(STOP_S)
-        if any(
-            each.path.exists() for each in self._removed
-        ):  # the holder was killed: its command ends by itself
+        is_left = any(each.path.exists() for each in self._removed)
+        if is_left:  # the holder was killed; its command ends by itself, and closes what we read
             self._reader.join(STOP_S)
 
     def _remove(self) -> None:

@@ -37,7 +37,7 @@ from microhost.cli.commands.details import PATH
 from microhost.cli.failures import INTERRUPTED, NOT_FOUND, USAGE, CliError
 from microhost.cli.leftovers import Held
 from microhost.cli.micro_directory import MicroDirectory
-from microhost.cli.throwaway import ThrowawayHost
+from microhost.cli.throwaway import ThrowawayHost, find_command
 
 ENV_FILE = ".env"
 PROJECT, NAME = "default", "micro"
@@ -132,10 +132,14 @@ def marker_of(root: Path) -> Path:
 
 def _run(wanted: Wanted, marker: Path, *, port: int, keep: Path | None) -> None:
     """Start the host, and keep the directory live on it until Ctrl-C. Raises: CliError."""
+    command = find_command()
     held = _hold(marker)
     output.say("Starting a host...")
     remove = [held] if held else []
-    with ThrowawayHost(port=port, keep=keep, remove=remove) as host, Api(host.server, host.token) as api:
+    with (
+        ThrowawayHost(port=port, keep=keep, remove=remove, command=command) as host,
+        Api(host.server, host.token) as api,
+    ):
         shown = _get_micro(api, wanted)
         micro = MicroDirectory(
             wanted.root,
