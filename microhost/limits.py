@@ -75,7 +75,6 @@ DRIVE_INDEX_IDLE_S = 120.0
 # Ours: the import of an export. An item takes more room as it was written than as it is kept
 IMPORT_ITEM_CHARACTERS = 16 * MIB
 IMPORT_READ_CHARACTERS = MIB
-IMPORT_CONNECT_S = 10.0
 IMPORT_ANSWER_S = 300.0
 IMPORT_TRIES = 5
 

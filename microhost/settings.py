@@ -14,6 +14,7 @@ from microhost.errors import ClientError
 from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
+HTTPS_PORT = 443
 _OR_NONE = " | None"
 
 
@@ -62,8 +63,11 @@ class Settings:
         ours = (f"{product}.{self.domain.lower()}" for product in ("database", "drive"))
         return ("database.deta.sh", "drive.deta.sh", *ours)
 
-    def micro_url(self, label: str) -> str:
-        """Give the URL of the Micro whose sub-domain is `label`."""
+    def micro_url(self, label: str, *, tls_port: int | None = None) -> str:
+        """Give the URL of the Micro whose sub-domain is `label`, for who speaks HTTPS at a port, or HTTP."""
+        if tls_port is not None:
+            port = "" if tls_port == HTTPS_PORT else f":{tls_port}"
+            return f"https://{label}.{self.domain}{port}"
         return f"http://{label}.{self.domain}:{self.port}"
 
 

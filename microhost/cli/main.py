@@ -1,7 +1,8 @@
 """Parse the `deta` command line; load the module of the one command that is called; turn every failure into a sentence.
 
-Exit codes: 0 done; 1 it failed (the server or the Micro says why); 2 wrong usage; 3 not logged in; 4 there is no such
-thing; 5 the server cannot be reached; 130 interrupted.
+Exit codes are those of EXIT_CODES. What this command sees to be wrong by itself, in what was typed or in the files that
+it names, is usage; what the server judges (a name, a value, a conflict, code that does not import) is a failure, however
+it came about: so a script can tell a mistake in itself from one that depends on the server.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,12 +56,24 @@ COMMANDS = {
 }
 
 
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    it failed; the server or the Micro says why
+  2    wrong usage, which this command sees by itself
+  3    not logged in
+  4    there is no such thing
+  5    the server cannot be reached
+  130  interrupted
+"""
+
+
 class Session:
     """Hold what every command needs: settings, and the connection, made when it is first used."""
 
     def __init__(self, server: str | None) -> None:
         """Take the server from --server, else from the environment or the settings."""
-        self.settings = Settings(Path.home(), os.environ, server)
+        self.settings = Settings(None, os.environ, server)
 
     @cached_property
     def api(self) -> Api:
@@ -135,7 +147,7 @@ def resolve(
     return click.Group.resolve_command(group, ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--server", metavar="URL", help="The server to speak with.  [default: MICROHOST_URL, ~/.deta/config]"
 )

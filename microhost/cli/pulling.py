@@ -10,7 +10,6 @@ Theory of operation
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
 import zipfile
@@ -22,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from microhost.cli import deploying
+from microhost.cli import deploying, leftovers
 from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
@@ -30,10 +29,12 @@ from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
 from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
+from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
 ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
+STAGING = ".pull-"
 
 
 class ChangedError(Exception):
@@ -91,7 +92,7 @@ def read_here(root: Path, names: Collection[str]) -> dict[str, str]:
     found = {}
     for name in names:
         target = root / name
-        _check_way(root, name)
+        check_way(root, name)
         try:
             status = target.lstat()
             if stat.S_ISDIR(status.st_mode):
@@ -121,35 +122,18 @@ def take(api: Api, micro: MicroDirectory, files: Mapping[str, str], wanted: Coll
             _move(staging / name, micro.root, name)
 
 
-def _check_way(root: Path, name: str) -> None:
-    """Check that the directories above a file are directories, or not there yet."""
-    for parent in list(Path(name).parents)[-2::-1]:
-        try:
-            mode = (root / parent).lstat().st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISLNK(mode):
-            raise CliError(
-                f"'{parent}' is a symbolic link here; '{name}' would be written behind it.",
-                "Move it away, then pull again.",
-            )
-        if not stat.S_ISDIR(mode):
-            raise CliError(
-                f"'{parent}' is a file here and a directory of the Micro.", "Move it away, then pull again."
-            )
-
-
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """Make a folder on the same file system, which is away at the end."""
+    """Make a folder on the same file system, which is away at the end; those of killed ones go, too."""
     folder = root / STATE_FOLDER
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder, prefix=".pull-"))
+    leftovers.sweep(folder, f"{STAGING}*")
+    staging = leftovers.make_folder(STAGING, folder)
     try:
-        yield staging
+        yield staging.path
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.remove()
         if made and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -204,7 +188,7 @@ def _write(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, sum_: 
 
 
 def _move(source: Path, root: Path, name: str) -> None:
-    _check_way(root, name)  # once more: time has passed
+    check_way(root, name)  # once more: time has passed
     target = root / name
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -29,6 +30,7 @@ from microhost.errors import ClientError, NotFoundError
 from microhost.micros import keys
 from microhost.micros.catalog import Settings
 from microhost.records import Micro
+from microhost.settings import HTTPS_PORT
 
 MICROS = f"{PROJECT}/micros"
 MICRO = f"{MICROS}/{{micro}}"
@@ -105,7 +107,7 @@ class Micros:
     async def show_all(self, request: Request) -> BaseModel:
         """Give a project's Micros, oldest first."""
         project = self._catalog.get_project(request.path_params["project"])
-        return MicroList(micros=[self._show(each) for each in self._meta.list_micros(project.id)])
+        return MicroList(micros=[self._show(request, each) for each in self._meta.list_micros(project.id)])
 
     async def create(self, request: Request, body: NewMicro) -> BaseModel:
         """Make a Micro, closed to the public. Refuses: 400 for a bad name or runtime, 409 when the name is
@@ -113,11 +115,11 @@ class Micros:
         """
         project = self._catalog.get_project(request.path_params["project"])
         micro, warnings = await self._catalog.create_micro(project, body.name, runtime=body.runtime)
-        return self._show(micro, warnings)
+        return self._show(request, micro, warnings)
 
     async def show(self, request: Request) -> BaseModel:
         """Show a Micro."""
-        return self._show(find_micro(self._services, request))
+        return self._show(request, find_micro(self._services, request))
 
     async def change(self, request: Request, body: MicroChange) -> BaseModel:
         """Change the settings that the body names, all or none.
@@ -131,7 +133,7 @@ class Micros:
         micro, warnings = await self._catalog.change_micro(
             find_micro(self._services, request).id, Settings(**chosen)
         )
-        return self._show(micro, warnings)
+        return self._show(request, micro, warnings)
 
     async def delete(self, request: Request) -> None:
         """Delete a Micro; no request reaches it any more when this has answered."""
@@ -292,8 +294,9 @@ class Micros:
         """Remove a Micro's schedule; nothing happens when it has none."""
         await self._services.schedules.remove(find_micro(self._services, request).id)
 
-    def _show(self, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
+    def _show(self, request: Request, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
         services = self._services
+        micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
         plan = services.schedules.get(micro.id)
         return MicroShown(
             id=micro.id,
@@ -303,8 +306,8 @@ class Micros:
             runtime=micro.runtime,
             path=micro.path,
             subdomain=micro.subdomain,
-            endpoint=services.settings.micro_url(micro.path),
-            subdomain_endpoint=services.settings.micro_url(micro.subdomain) if micro.subdomain else None,
+            endpoint=micro_url(micro.path),
+            subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
             http_auth=micro.http_auth,
             visor=micro.visor,
             cron=plan.expression if plan else None,
@@ -317,3 +320,8 @@ class Micros:
             created_at=micro.created_at,
             warnings=list(warnings),
         )
+
+
+def _find_tls_port(request: Request) -> int | None:
+    """Give the port by which the asker reaches us over HTTPS, be it that of a proxy; None over HTTP."""
+    return (request.url.port or HTTPS_PORT) if request.url.scheme == "https" else None

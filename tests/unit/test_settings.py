@@ -33,6 +33,14 @@ def test_the_file_is_outweighed_by_the_environment_and_that_by_the_command_line(
     assert (found.port, found.tls_port, found.domain) == (1, 3, "c.example")
 
 
+@pytest.mark.parametrize(
+    ("tls_port", "url"),
+    [(None, "http://x.a.example:8000"), (443, "https://x.a.example"), (8443, "https://x.a.example:8443")],
+)
+def test_a_micro_is_named_by_the_way_that_the_asker_came(tls_port: int | None, url: str) -> None:
+    assert Settings(domain="a.example").micro_url("x", tls_port=tls_port) == url
+
+
 def test_certificate_and_key_are_given_together_or_not_at_all() -> None:
     for name in ("tls_certificate", "tls_key"):
         with pytest.raises(ClientError, match="tls_certificate and tls_key belong together"):
