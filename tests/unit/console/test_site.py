@@ -113,7 +113,12 @@ async def test_without_the_built_files_the_host_serves_and_says_what_to_do(tmp_p
 
 async def test_pages_stand_beside_the_api(host: Host, client: httpx.AsyncClient) -> None:
     """What is no page keeps the API's own refusals."""
-    missing = await client.get("/nothing/at/all")
+    missing = await client.get("http://localhost:8000/nothing/at/all")
     assert (missing.status_code, missing.json()) == (404, {"errors": ["There is nothing at this address."]})
-    assert (await client.get("/api/v1/projects")).headers["content-type"] == "application/json"
-    assert (await client.get("/")).headers["content-type"].partition(";")[0] in ("text/html", "text/plain")
+    assert (await client.get("http://localhost:8000/api/v1/projects")).headers[
+        "content-type"
+    ] == "application/json"
+    assert (await client.get("http://localhost:8000/")).headers["content-type"].partition(";")[0] in (
+        "text/html",
+        "text/plain",
+    )
