@@ -18,11 +18,12 @@ from microhost.console.projects import Projects
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
 from microhost.console.services import Services
+from microhost.console.sessions import Sessions
 
 
 def create_app(services: Services) -> Starlette:
     """Make the application that serves the JSON API and the host's health."""
-    return build(list_endpoints(services), Guard(services.directory))
+    return build(list_endpoints(services), Guard(services.accounts))
 
 
 def list_endpoints(services: Services) -> list[Endpoint]:
@@ -38,6 +39,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             DriveEndpoints(services),
             Access(services),
             LoginEndpoints(services),
+            Sessions(services),
         )
         for endpoint in part.endpoints()
     ]

@@ -52,12 +52,12 @@ class Micros:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List Micros",
                 gives=MicroList,
@@ -65,7 +65,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.create,
                 summary="Make a Micro",
                 takes=NewMicro,
@@ -75,7 +75,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.show,
                 summary="Show a Micro",
                 gives=MicroShown,
@@ -83,7 +83,7 @@ class Micros:
             Endpoint(
                 method="PATCH",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.change,
                 summary="Change a Micro's settings",
                 takes=MicroChange,
@@ -92,7 +92,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.delete,
                 summary="Delete a Micro with its code and records",
                 status=204,
@@ -145,7 +145,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_variables,
                 summary="List the names of environment variables",
                 gives=VariableNames,
@@ -153,7 +153,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.change_variables,
                 summary="Set environment variables, or delete them with null; live when answered",
                 takes=Variables,
@@ -182,7 +182,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_keys,
                 summary="List a Micro's API keys",
                 gives=ApiKeyList,
@@ -190,7 +190,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.create_key,
                 summary="Make an API key; it is shown once",
                 takes=NewApiKey,
@@ -200,7 +200,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=f"{path}/{{name}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.delete_key,
                 summary="Delete an API key",
                 status=204,
@@ -247,7 +247,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show_schedule,
                 summary="Show a Micro's schedule and its next times",
                 gives=ScheduleShown,
@@ -255,7 +255,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.set_schedule,
                 summary="Set a Micro's schedule: a rate or a cron expression of six fields",
                 takes=NewSchedule,
@@ -264,7 +264,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.remove_schedule,
                 summary="Remove a Micro's schedule",
                 status=204,
