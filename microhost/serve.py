@@ -22,6 +22,7 @@ import uvicorn
 import uvloop
 
 from microhost import settings as settings_module
+from microhost.accounts.accounts import Accounts
 from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
@@ -113,7 +114,7 @@ class Host:
         self.pools = Pools(
             self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
         )
-        self.scheduler = Scheduler(stores.meta, self.pools.invoke)
+        self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
         self.directory = Directory()
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
@@ -136,6 +137,7 @@ class Host:
             turns=turns,
             clock=utc_now,
         )
+        self.accounts = Accounts(stores.meta, self.directory, clock=utc_now)
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -146,6 +148,7 @@ class Host:
             executions=self.executions,
             pool=self.pools,
             schedules=self.scheduler,
+            accounts=self.accounts,
             doctor=self.warden.doctor,
             clock=utc_now,
         )
@@ -155,6 +158,7 @@ class Host:
             {"base": create_base(stores.bases, intake), "drive": create_drive(stores.drives, intake)},
             console=create_app(self.services),
             keys=self.directory,
+            sessions=self.accounts,
             domain=settings.domain,
         )
         self.inside = Inside(
@@ -242,6 +246,7 @@ class Host:
             log.warning("drain took too long", limit_s=DRAIN_S)
         await self.inside.stop()
         await self.stores.bases.stop()
+        await self.accounts.note_used()
         self.stores.close()
 
 

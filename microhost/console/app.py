@@ -18,12 +18,13 @@ from microhost.console.projects import Projects
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
 from microhost.console.services import Services
+from microhost.console.sessions import Sessions
 from microhost.console.site import Site
 
 
 def create_app(services: Services) -> Starlette:
     """Make the application that serves the JSON API, the host's health and the console's pages."""
-    return build(list_endpoints(services), Guard(services.directory), Site())
+    return build(list_endpoints(services), Guard(services.accounts), Site())
 
 
 def list_endpoints(services: Services) -> list[Endpoint]:
@@ -39,6 +40,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             DriveEndpoints(services),
             Access(services),
             LoginEndpoints(services),
+            Sessions(services),
         )
         for endpoint in part.endpoints()
     ]

@@ -44,12 +44,12 @@ class Deployments:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=DEPLOYMENTS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List a Micro's deployments, newest first",
                 gives=DeploymentList,
@@ -57,7 +57,7 @@ class Deployments:
             Endpoint(
                 method="POST",
                 path=DEPLOYMENTS,
-                policy=owner,
+                policy=user,
                 handler=self.deploy,
                 summary="Deploy a zip; answers when it is live, or streams (Accept: text/event-stream)",
                 takes_media="application/zip",
@@ -68,7 +68,7 @@ class Deployments:
             Endpoint(
                 method="POST",
                 path=f"{DEPLOYMENTS}/{{deployment}}/promote",
-                policy=owner,
+                policy=user,
                 handler=self.promote,
                 summary="Make a kept deployment live again",
                 gives=DeploymentShown,
@@ -76,7 +76,7 @@ class Deployments:
             Endpoint(
                 method="DELETE",
                 path=f"{MICRO}/dependencies",
-                policy=owner,
+                policy=user,
                 handler=self.purge,
                 summary="Let the next deployment resolve and install its packages anew",
                 status=204,
@@ -84,7 +84,7 @@ class Deployments:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/bundle",
-                policy=owner,
+                policy=user,
                 handler=self.bundle,
                 summary="Download the live code as a zip",
                 gives_media="application/zip",
@@ -92,7 +92,7 @@ class Deployments:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/files",
-                policy=owner,
+                policy=user,
                 handler=self.files,
                 summary="List the live code's files with their sha256",
                 gives=FileList,

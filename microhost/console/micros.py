@@ -54,12 +54,12 @@ class Micros:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List Micros",
                 gives=MicroList,
@@ -67,7 +67,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.create,
                 summary="Make a Micro",
                 takes=NewMicro,
@@ -77,7 +77,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.show,
                 summary="Show a Micro",
                 gives=MicroShown,
@@ -85,7 +85,7 @@ class Micros:
             Endpoint(
                 method="PATCH",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.change,
                 summary="Change a Micro's settings",
                 takes=MicroChange,
@@ -94,7 +94,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.delete,
                 summary="Delete a Micro with its code and records",
                 status=204,
@@ -147,7 +147,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_variables,
                 summary="List the names of environment variables",
                 gives=VariableNames,
@@ -155,7 +155,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.change_variables,
                 summary="Set environment variables, or delete them with null; live when answered",
                 takes=Variables,
@@ -184,7 +184,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_keys,
                 summary="List a Micro's API keys",
                 gives=ApiKeyList,
@@ -192,7 +192,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.create_key,
                 summary="Make an API key; it is shown once",
                 takes=NewApiKey,
@@ -202,7 +202,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=f"{path}/{{name}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.delete_key,
                 summary="Delete an API key",
                 status=204,
@@ -249,7 +249,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show_schedule,
                 summary="Show a Micro's schedule and its next times",
                 gives=ScheduleShown,
@@ -257,7 +257,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.set_schedule,
                 summary="Set a Micro's schedule: a rate or a cron expression of six fields",
                 takes=NewSchedule,
@@ -266,7 +266,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.remove_schedule,
                 summary="Remove a Micro's schedule",
                 status=204,

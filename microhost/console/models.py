@@ -243,18 +243,29 @@ class ApiKeyList(Given):
     api_keys: list[ApiKeyShown]
 
 
+class NewToken(Taken):
+    """Ask for an access token; `name` tells what it is for."""
+
+    name: str = ""
+
+
 class TokenGiven(Given):
     """Hand out an access token, once."""
 
     id: str
     token: str
+    expires_at: datetime | None = None
 
 
 class TokenShown(Given):
-    """Show that an access token exists."""
+    """Show that an access token exists; `user` is the name of whose it is."""
 
     id: str
+    name: str
+    user: str
     created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class TokenList(Given):

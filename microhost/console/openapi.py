@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from microhost.accounts.browsers import SECURE_COOKIE
 from microhost.console.models import Refusal
 from microhost.console.routes import Endpoint, Policy
 
@@ -33,7 +34,10 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas.get("$defs", {}),
-            "securitySchemes": {"owner": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": SECURE_COOKIE},
+            },
         },
     }
 
@@ -44,7 +48,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
         "responses": {str(endpoint.status): _answer(endpoint), "default": _refusal()},
-        "security": [] if endpoint.policy is Policy.PUBLIC else [{"owner": []}],
+        "security": [] if endpoint.policy is Policy.PUBLIC else [{"token": []}, {"session": []}],
     }
     if endpoint.takes is not None or endpoint.takes_media != "application/json":
         schema = _reference(endpoint.takes) if endpoint.takes else {"type": "string", "format": "binary"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from microhost.accounts.accounts import Accounts
 from microhost.micros.catalog import Catalog
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -55,5 +56,6 @@ class Services:
     executions: Executions
     pool: Pool
     schedules: Schedules
+    accounts: Accounts
     doctor: Callable[[], Awaitable[DoctorReport]]
     clock: Callable[[], datetime]

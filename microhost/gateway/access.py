@@ -30,9 +30,9 @@ class Route(Protocol):
 
 
 class Owners(Protocol):
-    """Know the owner's tokens."""
+    """Know the users' tokens."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def is_access_token(self, token: str) -> bool:
         """Compare in constant time."""
 
 
@@ -45,7 +45,7 @@ def may_enter(route: Route, owners: Owners, head: Head) -> bool:
         head.api_keys = []
         entitled = True
     token = bearer_token(head.authorizations)
-    if token and owners.is_owner_token(token):
+    if token and owners.is_access_token(token):
         head.authorizations = []
         entitled = True
     return entitled

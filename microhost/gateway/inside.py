@@ -351,7 +351,7 @@ class _Nobody:
     def find(self, label: str) -> Route | None:
         """Find nothing."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def is_access_token(self, token: str) -> bool:
         """Know none."""
         return False
 

@@ -68,7 +68,7 @@ class Directory(Protocol):
     def find(self, label: str) -> Route | None:
         """Give the route of a label."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def is_access_token(self, token: str) -> bool:
         """Compare in constant time."""
 
 

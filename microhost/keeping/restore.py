@@ -79,7 +79,7 @@ def _make_new_keys(data: Path) -> tuple[str, ...]:
             meta.replace_key_of_micro(keys.new_micro_key(micro.project_id, micro.id, vault, now=now))
         token, text = keys.new_token(now=now)
         write_file(data / sealed_keys.TOKEN, f"{text}\n".encode("ascii"), mode=0o600)
-        meta.add_token(token)
+        meta.users.add_token(token)
     finally:
         meta.close()
     return tuple(lost)

@@ -118,7 +118,7 @@ class Catalog:
             self.announce_keys(project.id)
         for micro in self._meta.list_micros():
             self.announce(micro)
-        for token in self._meta.list_tokens():
+        for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 
     def announce(self, micro: Micro) -> None:
@@ -147,7 +147,7 @@ class Catalog:
 
         Call it before the first token is made: a host that is killed in between tries again.
         """
-        if not self._meta.list_tokens() and self._meta.find_project(DEFAULT_PROJECT) is None:
+        if not self._meta.users.list_tokens() and self._meta.find_project(DEFAULT_PROJECT) is None:
             await self.create_project(DEFAULT_PROJECT)
 
     async def delete_project(self, project: Project) -> None:

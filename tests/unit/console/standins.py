@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from starlette.applications import Starlette
 
+from microhost.accounts.accounts import Accounts
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.errors import MicroError
@@ -169,7 +170,7 @@ def build_host(data: Path) -> Host:
     settings = Settings(data=data)
     directory, turns = Directory(), Turns()
     pool, installer = PoolStandIn(stores.bundles.code), InstallerStandIn()
-    schedules = Scheduler(stores.meta, pool.invoke)
+    schedules = Scheduler(stores.meta.schedules, pool.invoke)
     environments = Environments(stores.meta, stores.vault)
     catalog = Catalog(
         stores,
@@ -201,6 +202,7 @@ def build_host(data: Path) -> Host:
         executions=Executions(stores.events),
         pool=pool,
         schedules=schedules,
+        accounts=Accounts(stores.meta, directory, clock=now),
         doctor=doctor,
         clock=now,
     )

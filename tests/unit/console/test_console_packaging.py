@@ -23,14 +23,20 @@ def build(kind: str, out: Path) -> Path:
     return next(out.iterdir())
 
 
+def names_in(archive: Path) -> list[str]:
+    """Give the paths in an archive, below its own top folder."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.namelist()
+    with tarfile.open(archive) as source:
+        return [name.partition("/")[2] for name in source.getnames()]
+
+
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
 def test_the_built_pages_are_in_the_archive_and_what_made_them_is_not(kind: str, tmp_path: Path) -> None:
     assert (ROOT / BUILT).exists(), "make setup builds the console's pages"
     archive = build(kind, tmp_path)
-    if kind == "wheel":
-        names = zipfile.ZipFile(archive).namelist()
-    else:
-        names = [name.partition("/")[2] for name in tarfile.open(archive).getnames()]
+    names = names_in(archive)
     assert BUILT in names
     assert any(
         name.startswith("microhost/console/static/assets/index-") and name.endswith(".js.br")
