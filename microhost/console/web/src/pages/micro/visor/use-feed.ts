@@ -71,7 +71,9 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     const events = texts.flatMap(parsed);
     setFeed((feed) => arrived(feed, events, reading));
   }, wanted);
-  const follow = filtered(`${path}/stream`, filter, { limit: 1 }) + (round ? `#${round}` : "");
+  // a filter that the host refuses for the list it refuses for the stream, too
+  const refused = error !== undefined && error.status >= 400 && error.status < 500;
+  const follow = refused ? null : filtered(`${path}/stream`, filter) + (round ? `#${round}` : "");
   const stream = useStream(follow, (data, type) => {
     if (type === "behind") void reload();
     else take(data);
