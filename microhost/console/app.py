@@ -19,6 +19,7 @@ from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
 from microhost.console.services import Services
 from microhost.console.site import Site
+from microhost.console.visor import VisorEndpoints
 
 
 def create_app(services: Services) -> Starlette:
@@ -34,6 +35,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            VisorEndpoints(services),
             Running(services),
             BaseEndpoints(services),
             DriveEndpoints(services),
