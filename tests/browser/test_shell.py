@@ -30,7 +30,7 @@ def test_who_is_not_logged_in_logs_in_with_the_owners_token_and_comes_where_they
     page.get_by_role("tab", name="Access token").click()
     page.get_by_label("Access token", exact=True).fill("wrong_token")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("Unauthorized")
+    expect(page.get_by_role("alert")).to_contain_text("This access token is not valid.")
     assert find_barriers(page) == []
     page.get_by_label("Access token", exact=True).fill(host.token)
     page.get_by_role("button", name="Log in").click()
