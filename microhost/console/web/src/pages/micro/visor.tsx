@@ -1,0 +1,3 @@
+export default function Later(_: { micro: unknown; reload: unknown }) {
+  return null;
+}
