@@ -20,6 +20,7 @@ from microhost.console.running import Running
 from microhost.console.services import Services
 from microhost.console.sessions import Sessions
 from microhost.console.site import Site
+from microhost.console.visor import VisorEndpoints
 
 
 def create_app(services: Services) -> Starlette:
@@ -35,6 +36,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            VisorEndpoints(services),
             Running(services),
             BaseEndpoints(services),
             DriveEndpoints(services),
