@@ -3,8 +3,8 @@
 Theory of operation
     The server's list {path: sha256} says what the live code is. Its zip is unpacked into a folder of its own below
     `.deta`, every file compared with its checksum, and only when all of it is right is each file renamed into its
-    place: no file is ever there by half, and a download that fails changes nothing. When a deployment came between
-    the list and the zip, both are asked for once more.
+    place: no file is ever there by half, and a download that fails changes nothing. What a killed one has left, the
+    next one removes. When a deployment came between the list and the zip, both are asked for once more.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from microhost.cli.writing import check_way
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
 ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
+STAGING = ".pull-"
 STAGING = ".pull-"
 
 
