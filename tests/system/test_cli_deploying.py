@@ -194,6 +194,14 @@ def test_a_starter_app_in_a_new_directory(person: Person, place: Path, host: Hos
     assert call(host, shown["endpoint"]).text == "Hello from a new Micro!\n"
 
 
+def test_with_json_the_live_deployment_is_given_when_nothing_changed_too(person: Person, place: Path) -> None:
+    person.deta("new", "--python", "same", at=place).must()
+    done = person.deta("deploy", "--json", at=place / "same").must()
+    listed = json.loads(person.deta("releases", "--json", at=place / "same").must().stdout)
+    assert done.stderr == "Everything up to date\n"
+    assert json.loads(done.stdout)["id"] in json.dumps(listed)
+
+
 def test_a_starter_app_with_a_name_and_a_path(person: Person, place: Path) -> None:
     words = ("new", "--python", "--name", "my-github-webhook", "webhooks/github-deta")
     shown = json.loads(person.deta(*words, at=place).must().stdout)
