@@ -26,15 +26,13 @@ from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
 from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
-from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
+from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, ZIP_IN_MEMORY_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
 from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
-ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
-STAGING = ".pull-"
 STAGING = ".pull-"
 
 
