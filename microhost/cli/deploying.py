@@ -22,7 +22,7 @@ from microhost.cli.output import progress
 QUERY_BYTES = 16_000
 INSTALL_SILENCE_S = 60.0  # the server speaks at least every 15 s
 CONFLICT = 409
-TRIES = 4
+TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,15 @@ def test_in_a_directory_with_other_files_the_starter_gets_one_of_its_own(person:
     assert (root / "inner" / "main.py").exists()
 
 
+def test_code_that_is_there_is_never_taken_for_a_starter_and_deleted(person: Person, place: Path) -> None:
+    root = write(place / "full", notes_txt="words")
+    write(root / "inner", main_py="precious = 1\n")
+    done = person.deta("new", "--python", "--name", "inner", at=root)
+    assert done.code == 2
+    assert "hint: Make a Micro of it (deta new inner), or choose another name." in done.stderr
+    assert (root / "inner" / "main.py").read_text() == "precious = 1\n"
+
+
 def test_a_refused_micro_leaves_nothing_behind(person: Person, place: Path) -> None:
     done = person.deta("new", "--python", "--project", "nowhere", "a/b", at=place)
     assert (done.code, os.listdir(place)) == (4, [])
