@@ -3,8 +3,8 @@
 Theory of operation
     The server's list {path: sha256} says what the live code is. Its zip is unpacked into a folder of its own below
     `.deta`, every file compared with its checksum, and only when all of it is right is each file renamed into its
-    place: no file is ever there by half, and a download that fails changes nothing. When a deployment came between
-    the list and the zip, both are asked for once more.
+    place: no file is ever there by half, and a download that fails changes nothing. What a killed one has left, the
+    next one removes. When a deployment came between the list and the zip, both are asked for once more.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
 from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
-from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
+from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, ZIP_IN_MEMORY_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
 from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
-ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
 STAGING = ".pull-"
 
