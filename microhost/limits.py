@@ -148,6 +148,7 @@ ENVIRONMENT_BYTES = 128 * 1024
 # Ours: deployments
 REQUIREMENTS_BYTES = 256 * 1024
 REVISIONS_KEPT = 10
+FILE_SHOWN_BYTES = 1_000_000
 UPLOADS_AT_ONCE = 8
 
 # Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong

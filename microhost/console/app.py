@@ -17,6 +17,7 @@ from microhost.console.openapi import describe
 from microhost.console.projects import Projects
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
+from microhost.console.sample import Sample
 from microhost.console.services import Services
 from microhost.console.sessions import Sessions
 
@@ -34,6 +35,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            Sample(services),
             Running(services),
             BaseEndpoints(services),
             DriveEndpoints(services),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
 from microhost.console.models import (
     ApiKeyGiven,
@@ -18,15 +20,16 @@ from microhost.console.models import (
     NewApiKey,
     NewMicro,
     NewSchedule,
+    RunShown,
     ScheduleShown,
     VariableNames,
     Variables,
 )
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError, NotFoundError
-from microhost.micros import keys
+from microhost.micros import invoke, keys
 from microhost.micros.catalog import Settings
 from microhost.records import Micro
 
@@ -269,6 +272,14 @@ class Micros:
                 summary="Remove a Micro's schedule",
                 status=204,
             ),
+            Endpoint(
+                method="POST",
+                path=f"{path}/run",
+                policy=Policy.USER,
+                handler=self.run_cron,
+                summary="Call a Micro's cron handler now and give what it returned and printed",
+                gives=RunShown,
+            ),
         ]
 
     async def show_schedule(self, request: Request) -> BaseModel:
@@ -292,28 +303,38 @@ class Micros:
         """Remove a Micro's schedule; nothing happens when it has none."""
         await self._services.schedules.remove(find_micro(self._services, request).id)
 
+    async def run_cron(self, request: Request) -> Response:
+        """Call the cron handler, whether there is a schedule or not. Refuses: 502 {"errors", "cause", "log"}."""
+        micro = find_micro(self._services, request)
+        done = await invoke.tick(self._services.pool, micro.id, now=self._services.clock())
+        return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
+
     def _show(self, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
-        services = self._services
-        plan = services.schedules.get(micro.id)
-        return MicroShown(
-            id=micro.id,
-            name=micro.name,
-            project=micro.project_id,
-            project_name=self._catalog.get_project(micro.project_id).name,
-            runtime=micro.runtime,
-            path=micro.path,
-            subdomain=micro.subdomain,
-            endpoint=services.settings.micro_url(micro.path),
-            subdomain_endpoint=services.settings.micro_url(micro.subdomain) if micro.subdomain else None,
-            http_auth=micro.http_auth,
-            visor=micro.visor,
-            cron=plan.expression if plan else None,
-            state=services.pool.state(micro.id) if micro.live_revision else "new",
-            timeout_s=micro.timeout_s,
-            memory_mb=micro.memory_mb,
-            concurrency=micro.concurrency,
-            packages_as_of=micro.packages_as_of,
-            live_deployment=micro.live_revision,
-            created_at=micro.created_at,
-            warnings=list(warnings),
-        )
+        return show_micro(self._services, micro, warnings)
+
+
+def show_micro(services: Services, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
+    """Show a Micro as the API does, with what its owner should know."""
+    plan = services.schedules.get(micro.id)
+    return MicroShown(
+        id=micro.id,
+        name=micro.name,
+        project=micro.project_id,
+        project_name=services.catalog.get_project(micro.project_id).name,
+        runtime=micro.runtime,
+        path=micro.path,
+        subdomain=micro.subdomain,
+        endpoint=services.settings.micro_url(micro.path),
+        subdomain_endpoint=services.settings.micro_url(micro.subdomain) if micro.subdomain else None,
+        http_auth=micro.http_auth,
+        visor=micro.visor,
+        cron=plan.expression if plan else None,
+        state=services.pool.state(micro.id) if micro.live_revision else "new",
+        timeout_s=micro.timeout_s,
+        memory_mb=micro.memory_mb,
+        concurrency=micro.concurrency,
+        packages_as_of=micro.packages_as_of,
+        live_deployment=micro.live_revision,
+        created_at=micro.created_at,
+        warnings=list(warnings),
+    )
