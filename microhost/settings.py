@@ -14,6 +14,7 @@ from microhost.errors import ClientError
 from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
+OWNER_PASSWORD = "MICROHOST_OWNER_PASSWORD"  # noqa: S105  a variable; a secret is no setting
 _OR_NONE = " | None"
 
 
@@ -43,6 +44,9 @@ class Settings:
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
+    owner_password_file: Path | None = field(
+        default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}

@@ -20,6 +20,7 @@ from microhost.console.running import Running
 from microhost.console.sample import Sample
 from microhost.console.services import Services
 from microhost.console.sessions import Sessions
+from microhost.console.users import Users
 
 
 def create_app(services: Services) -> Starlette:
@@ -42,6 +43,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Access(services),
             LoginEndpoints(services),
             Sessions(services),
+            Users(services),
         )
         for endpoint in part.endpoints()
     ]
