@@ -45,6 +45,10 @@ class Settings:
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
     )
+    public_address: str = field(
+        default="",
+        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+    )
     owner_password_file: Path | None = field(
         default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from microhost.console.access import Access
 from microhost.console.bases import BaseEndpoints
 from microhost.console.deployments import Deployments
+from microhost.console.domains import Domains
 from microhost.console.drives import DriveEndpoints
 from microhost.console.guard import Guard
 from microhost.console.logins import LoginEndpoints
@@ -37,6 +38,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Micros(services),
             Deployments(services),
             Sample(services),
+            Domains(services),
             Running(services),
             BaseEndpoints(services),
             DriveEndpoints(services),
