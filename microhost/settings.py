@@ -15,8 +15,9 @@ from microhost.errors import ClientError
 from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
-# Where `deta` finds the host, and what opens a backup: neither is a setting, and both stand in a shell that starts a host.
-NOT_SETTINGS = frozenset({"MICROHOST_URL", "MICROHOST_BACKUP_PASSPHRASE"})
+OWNER_PASSWORD = "MICROHOST_OWNER_PASSWORD"  # noqa: S105  a variable; a secret is no setting
+# Where `deta` finds the host, what opens a backup, a password: none is a setting, and all may stand in a shell that starts a host.
+NOT_SETTINGS = frozenset({"MICROHOST_URL", "MICROHOST_BACKUP_PASSPHRASE", OWNER_PASSWORD})
 HTTPS_PORT = 443
 _OR_NONE = " | None"
 
@@ -47,6 +48,13 @@ class Settings:
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
+    public_address: str = field(
+        default="",
+        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+    )
+    owner_password_file: Path | None = field(
+        default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
