@@ -17,6 +17,7 @@ DEPENDENCIES_BYTES = 250 * MB
 # Deta docs, Micros > Custom Domains and Sub-domains
 SUBDOMAIN_CHARACTERS_MIN = 4
 DOMAINS_PER_MICRO = 5
+DOMAIN_LOOKUP_S = 3.0
 
 # Deta docs, CLI > Authentication: access tokens are valid for a year
 TOKEN_DAYS = 365
@@ -147,6 +148,7 @@ ENVIRONMENT_BYTES = 128 * 1024
 # Ours: deployments
 REQUIREMENTS_BYTES = 256 * 1024
 REVISIONS_KEPT = 10
+FILE_SHOWN_BYTES = 1_000_000
 UPLOADS_AT_ONCE = 8
 
 # Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong
@@ -176,6 +178,7 @@ PASSWORD_MEMORY_KIB = 64 * 1024
 PASSWORD_PASSES = 3
 PASSWORD_LANES = 4
 PASSWORDS_WAITING = 8
+PASSWORDS_WAITING_OF_ONE = 2  # from one address
 USER_NAME_CHARACTERS = 64
 ENTRY_CODE_S = 60.0
 ENTRY_CODES = 1000

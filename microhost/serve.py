@@ -28,7 +28,7 @@ from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.drive.http import create_app as create_drive
 from microhost.drive.upkeep import Upkeep
-from microhost.errors import HostError
+from microhost.errors import ClientError, HostError
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
@@ -100,6 +100,7 @@ class Host:
         """Wire the parts; nothing runs yet."""
         self.settings = settings
         self.stores = stores
+        self.first_password: str | None = None
         self.runtimes = runtimes
         self.certificates = certificates
         self.warden = WardenClient(
@@ -200,6 +201,7 @@ class Host:
         self.runtimes = [runtime.name for runtime in (await self.warden.doctor()).runtimes]
         await self.catalog.ensure_default_project()
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
+        await self.set_first_password()
         self.catalog.load()
         self.deployer.sweep()
         await self.stores.bases.keep_only(self.list_project_ids)
@@ -220,6 +222,15 @@ class Host:
         if self.settings.tls_port is not None:
             print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
         print(f"microhost listens on {self.settings.public_url}", flush=True)
+
+    async def set_first_password(self) -> None:
+        """Give the owner the password that the operator chose, unless there is one. Raises: HostError."""
+        password, self.first_password = self.first_password, None
+        try:
+            if password is not None and await self.accounts.set_first_password(password):
+                log.info("set the owner's password")
+        except ClientError as error:
+            raise HostError(f"owner's password: {error.message}") from error
 
     def list_project_ids(self) -> set[str]:
         """Give the ids of the projects there are."""
@@ -306,6 +317,7 @@ def serve() -> None:
     assert listener is not None
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     custom = take_custom()
+    password = os.environ.pop(settings_module.OWNER_PASSWORD, None)
     settings = settings_module.load(None, os.environ)
     settings = replace(settings, port=listener.getsockname()[1])
     if tls_listener is not None:
@@ -313,6 +325,7 @@ def serve() -> None:
     stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     certificates = open_certificates(settings, custom)
     host = Host(settings, stores, channel, [], certificates)
+    host.first_password = password
     sys.setswitchinterval(SWITCH_S)  # a thread at work gives way to the loop as soon as that asks
     uvloop.run(host.run(listener, tls_listener))
 

@@ -15,6 +15,7 @@ from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
 HTTPS_PORT = 443
+OWNER_PASSWORD = "MICROHOST_OWNER_PASSWORD"  # noqa: S105  a variable; a secret is no setting
 _OR_NONE = " | None"
 
 
@@ -44,6 +45,13 @@ class Settings:
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
+    public_address: str = field(
+        default="",
+        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+    )
+    owner_password_file: Path | None = field(
+        default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}

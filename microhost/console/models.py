@@ -173,10 +173,16 @@ class DeploymentList(Given):
 
 
 class FileList(Given):
-    """Show the live deployment's files as {path: sha256 in hexadecimal}."""
+    """Show a deployment's files as {path: sha256 in hexadecimal}."""
 
     deployment: str
     files: dict[str, str]
+
+
+class LogShown(Given):
+    """Show what a deployment printed."""
+
+    log: str
 
 
 class VariableNames(Given):

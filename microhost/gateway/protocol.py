@@ -68,6 +68,9 @@ class Directory(Protocol):
     def find(self, label: str) -> Route | None:
         """Give the route of a label."""
 
+    def find_domain(self, name: bytes) -> Route | None:
+        """Give the route of a domain of a Micro's own."""
+
     def is_access_token(self, token: str) -> bool:
         """Compare in constant time."""
 
@@ -413,7 +416,8 @@ class GatewayProtocol(HttpToolsProtocol):
         place = head.place
         if place.is_console or place.product:
             return self._route_to_console(head, keep_alive, upgrades)
-        route = self.gateway.directory.find(place.label) if place.label else None
+        directory = self.gateway.directory
+        route = directory.find(place.label) if place.label else directory.find_domain(place.name)
         if route is None:
             return self._constant(404, "There is nothing here.", head, keep_alive)
         if not may_enter(route, self.gateway.directory, head):

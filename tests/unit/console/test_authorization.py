@@ -109,7 +109,10 @@ async def test_every_endpoint_refuses_every_wrong_credential(host: Host) -> None
 
 async def present(host: Host, endpoint: Endpoint, value: str, client_number: int) -> httpx.Response:
     """Call an endpoint with an Authorization header, from an address that has guessed nothing yet."""
-    path = endpoint.path.format(
+    path = endpoint.path.replace(":path}", "}").format(
+        path="main.py",
+        user="u",
+        domain="d.example",
         project="p",
         micro="m",
         name="k",

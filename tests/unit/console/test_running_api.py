@@ -230,7 +230,7 @@ async def test_the_description_covers_every_endpoint_and_resolves(
 ) -> None:
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
-    served = {(e.path, e.method.lower()) for e in list_endpoints(host.services)}
+    served = {(e.path.replace(":path}", "}"), e.method.lower()) for e in list_endpoints(host.services)}
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert described == served - {("/api/v1/openapi.json", "get")} or described == served
     names: list[str] = []
