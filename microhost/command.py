@@ -278,15 +278,9 @@ def _new_password() -> str:
 
 def _load(config: Path | None, **options: object) -> settings.Settings:
     try:
-        return settings.load(config, _environment(), **options)
+        return settings.load(config, os.environ, **options)
     except ClientError as error:
         _fail(error.message)
-
-
-def _environment() -> dict[str, str]:
-    """Give the environment without what is no setting."""
-    secrets = (PASSPHRASE, settings.OWNER_PASSWORD)
-    return {name: value for name, value in os.environ.items() if name not in secrets}
 
 
 def _fail(message: str, *, status: int = 2) -> NoReturn:

@@ -23,6 +23,7 @@ from microhost.console.services import Services
 from microhost.console.sessions import Sessions
 from microhost.console.site import Site
 from microhost.console.users import Users
+from microhost.console.visor import VisorEndpoints
 
 
 def create_app(services: Services) -> Starlette:
@@ -38,6 +39,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            VisorEndpoints(services),
             Sample(services),
             Domains(services),
             Running(services),

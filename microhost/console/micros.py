@@ -318,7 +318,7 @@ class Micros:
 def show_micro(
     services: Services, request: Request, micro: Micro, warnings: Sequence[str] = ()
 ) -> MicroShown:
-    """Show a Micro as the API does to `request`, with what its owner should know."""
+    """Show a Micro as the API does, its addresses as the asker reaches it, with what its owner should know."""
     micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
     plan = services.schedules.get(micro.id)
     return MicroShown(
