@@ -6,6 +6,7 @@ import { bytes } from "../../../lib/format";
 import type { RecordedBody } from "../../../lib/types";
 import { classify, hexDump, type Shown } from "./bodies";
 import { type Headers, mediaType } from "./headers";
+import { Scrolled } from "./scrolled";
 import styles from "./visor.module.css";
 
 const FIRST_BYTES = 2048;
@@ -52,17 +53,16 @@ function Content({ shown, raw }: { shown: Shown; raw: boolean }) {
 /** A text in a box that can be scrolled, by keyboard too. */
 export function Text({ text, label = "Body", exact }: { text: string; label?: string; exact?: boolean }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class={styles.text} tabIndex={0} aria-label={label}>
+    <Scrolled label={label} class={styles.text}>
       <pre class={exact ? styles.exact : undefined}>{text}</pre>
-    </section>
+    </Scrolled>
   );
 }
 
 function Fields({ fields }: { fields: [string, string][] }) {
   return (
-    <div class="table">
-      <table class={styles.headers} aria-label="Fields of the form">
+    <Scrolled label="Fields of the form">
+      <table class={styles.headers}>
         <tbody>
           {fields.map(([name, value], at) => (
             <tr key={at}>
@@ -72,7 +72,7 @@ function Fields({ fields }: { fields: [string, string][] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }
 

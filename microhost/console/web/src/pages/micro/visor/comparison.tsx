@@ -5,6 +5,7 @@ import { bytes, duration, plural } from "../../../lib/format";
 import type { RecordedResponse, Replayed } from "../../../lib/types";
 import { comparable } from "./bodies";
 import { type Line, type Piece, pairHeaders, sideBySide } from "./compare";
+import { Scrolled } from "./scrolled";
 import styles from "./visor.module.css";
 import { causeName } from "./words";
 
@@ -20,8 +21,8 @@ export function Comparison({ replayed }: { replayed: Replayed }) {
   const outcome: Line = line(outcomeOf(recorded), outcomeOf(replayed));
   return (
     <div class={styles.comparison}>
-      <div class="table">
-        <table class={styles.sides} aria-label="Outcome, recorded and new">
+      <Scrolled label="Outcome, recorded and new">
+        <table class={styles.sides}>
           <thead>
             <tr>
               <th scope="col">
@@ -44,7 +45,7 @@ export function Comparison({ replayed }: { replayed: Replayed }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scrolled>
       <Told same={outcome.same && differing === 0}>
         {outcome.same ? "Same outcome" : "Another outcome"},{" "}
         {differing === 0 ? "same headers" : `${plural(differing, "header differs", "headers differ")}`}
@@ -118,8 +119,8 @@ function Lines({ left, right }: { left: string; right: string }) {
   }, [left, right]);
   if (!lines) return <Skeleton />;
   return (
-    <div class={`table ${styles.diff}`}>
-      <table class={styles.sides} aria-label="Body, recorded and new">
+    <Scrolled label="Body, recorded and new" class={styles.diff}>
+      <table class={styles.sides}>
         <thead>
           <tr>
             <th scope="col">Recorded</th>
@@ -135,7 +136,7 @@ function Lines({ left, right }: { left: string; right: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }
 

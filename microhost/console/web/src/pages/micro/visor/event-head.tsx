@@ -59,7 +59,11 @@ export function EventHead({
           {!resending && <RotateCw size={16} aria-hidden="true" />}
         </IconButton>
         {isHttp && exchange && (
-          <Copy text={curl(micro.endpoint, exchange.request)} label="Copy as curl" words />
+          <Copy
+            text={curl(micro.subdomain_endpoint ?? micro.endpoint, exchange.request)}
+            label="Copy as curl"
+            words
+          />
         )}
       </div>
     </header>
