@@ -81,7 +81,13 @@ function Item({ micro, metrics }: { micro: Micro; metrics: Metrics | undefined }
         <State state={micro.state} />
       </header>
       <Endpoint address={micro.subdomain_endpoint ?? micro.endpoint} />
-      <Tiles metrics={metrics} />
+      {micro.state === "new" ? (
+        <p class="soft">
+          Nothing is deployed yet. <Link href={paths.micro(micro)}>Send its code</Link>
+        </p>
+      ) : (
+        <Tiles metrics={metrics} />
+      )}
     </li>
   );
 }

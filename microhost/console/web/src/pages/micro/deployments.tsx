@@ -152,15 +152,25 @@ function Row({
       <td class="number">{bytes(code_bytes)}</td>
       <td>
         <div class={styles.acts}>
-          <Button small kind="ghost" aria-label={`Log of ${number}`} onClick={() => onLog(deployment)}>
+          <Button
+            small
+            kind="ghost"
+            aria-label={`Log of deployment ${number}`}
+            onClick={() => onLog(deployment)}
+          >
             <ScrollText size={16} aria-hidden="true" /> Log
           </Button>
-          <Button small kind="ghost" aria-label={`Compare ${number}`} onClick={() => onCompare(deployment)}>
+          <Button
+            small
+            kind="ghost"
+            aria-label={`Compare deployment ${number}`}
+            onClick={() => onCompare(deployment)}
+          >
             <GitCompare size={16} aria-hidden="true" /> Compare
           </Button>
           <Button
             small
-            aria-label={`Make ${number} live`}
+            aria-label={`Make live: deployment ${number}`}
             disabled={state === "live"}
             busy={busy}
             onClick={() => onPromote(deployment)}

@@ -118,7 +118,7 @@ function Own({ micro }: { micro: Micro }) {
           {({ domains: all }) => (all.length ? <Table micro={micro} all={all} domains={domains} /> : null)}
         </Show>
         {domains.data && count < MOST && <Add micro={micro} domains={domains} />}
-        <ol class="help">
+        <ol class={`help ${styles.steps}`}>
           <li>Add the domain here.</li>
           <li>
             Where the domain was bought, point it to this server: an <strong>A record</strong> with its IP

@@ -63,7 +63,6 @@ function Lines({ lines, path }: { lines: DiffLine[]; path: string }) {
       <table>
         <tbody>
           {lines.map(({ kind, before, after, text }, index) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the lines never change
             <tr key={index} class={ROWS[kind]}>
               <td class="number">{before}</td>
               <td class="number">{after}</td>

@@ -4,9 +4,9 @@ import { Link, useSearchParams } from "wouter-preact";
 import { Button } from "../../components/button";
 import { Empty, Failure, Skeleton } from "../../components/feedback";
 import { SelectField, TextField } from "../../components/field";
-import { Copy, Status, Time } from "../../components/showing";
+import { Copy, Status } from "../../components/showing";
 import { withQuery } from "../../lib/api";
-import { duration } from "../../lib/format";
+import { absolute, duration } from "../../lib/format";
 import type { Event, Micro } from "../../lib/types";
 import { type Followed, KEPT, useFollowing } from "./following";
 import styles from "./micro.module.css";
@@ -151,9 +151,7 @@ function Entry({ event, to }: { event: Event; to: string }) {
         <Status code={event.status} />
         <Link href={to}>{plain(whatOf(event))}</Link>
         <span class="soft">{duration(event.duration_s)}</span>
-        <span class="soft">
-          <Time at={event.started_at} />
-        </span>
+        <Clock at={event.started_at} />
       </header>
       {event.cause && (
         <p class={styles.cause}>
@@ -162,5 +160,16 @@ function Entry({ event, to }: { event: Event; to: string }) {
       )}
       {event.log && <pre>{plain(event.log.replace(/\n$/, ""))}</pre>}
     </article>
+  );
+}
+
+/** A log is read by the clock; the day is told when it is not today. */
+function Clock({ at }: { at: string }) {
+  const moment = new Date(at);
+  const today = moment.toDateString() === new Date().toDateString();
+  return (
+    <time class="soft" dateTime={at} title={absolute(moment)}>
+      {today ? moment.toLocaleTimeString() : absolute(moment)}
+    </time>
   );
 }

@@ -1,8 +1,9 @@
-import { Redirect, Route, Switch, useParams } from "wouter-preact";
+import { Redirect, Route, Switch } from "wouter-preact";
 import { Notice, Show } from "../../components/feedback";
 import { Page } from "../../components/page";
 import { State } from "../../components/showing";
 import { LinkTabs } from "../../components/tabs";
+import { useNames } from "../../lib/addresses";
 import { url } from "../../lib/api";
 import { lazy } from "../../lib/lazy";
 import { useLoad } from "../../lib/loading";
@@ -37,7 +38,7 @@ const AT = "/projects/:project/micros/:micro";
 
 /** The frame of a Micro's page: what it is, how it stands, and the way to its parts. */
 export default function MicroPage() {
-  const { project, micro: name } = useParams() as { project: string; micro: string };
+  const { project, micro: name } = useNames<"project" | "micro">();
   const view = useProject();
   const micro = useLoad<Micro>(url`/projects/${project}/micros/${name}`, { everyMs: EVERY_MS });
   const reload = async () => {

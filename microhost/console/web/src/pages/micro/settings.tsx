@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useReducer, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { Button } from "../../components/button";
 import { confirm } from "../../components/dialog";
@@ -29,6 +29,8 @@ export default function Settings({ micro, reload }: PartProps) {
 
 /** Access and Visor are changed by one touch; what opens the Micro to everybody is asked first. */
 function Switches({ micro, reload }: PartProps) {
+  // a switch that was touched and whose question was declined goes back to what is
+  const [, redraw] = useReducer<number, null>((count) => count + 1, 0);
   const changing = useAction(async (change: Partial<Micro>, said: string) => {
     await api.patch(apiOf(micro), change);
     await reload();
@@ -37,8 +39,9 @@ function Switches({ micro, reload }: PartProps) {
   const setAccess = async (closed: boolean) => {
     if (closed) return changing.run({ http_auth: true }, "Deta Access is on.");
     const body = <p>Everybody who knows its address can call it, without a key and without logging in.</p>;
-    if (await confirm({ title: "Open this Micro to everybody?", body, action: "Open it" }))
-      await changing.run({ http_auth: false }, "The Micro is public.");
+    const sure = await confirm({ title: "Open this Micro to everybody?", body, action: "Open it" });
+    if (sure) await changing.run({ http_auth: false }, "The Micro is public.");
+    redraw(null);
   };
   return (
     <Card title="Access and records">

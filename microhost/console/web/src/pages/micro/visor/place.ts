@@ -1,6 +1,7 @@
 /** Where in the Visor one is, as it stands in the address: an event, the HTTP client, filters, the detail's tab. */
 
 import { navigate, usePathname, useSearch } from "wouter-preact/use-browser-location";
+import { decode } from "../../../lib/addresses";
 import { url } from "../../../lib/api";
 
 export const CLIENT = "client";
@@ -19,17 +20,9 @@ export function readPlace(pathname: string, search: string): Place {
   const [, root, chosen] = /^(.*\/visor)(?:\/([^/]*))?\/?$/.exec(pathname) ?? [null, pathname, ""];
   return {
     root: root!,
-    chosen: decoded(chosen ?? ""),
+    chosen: decode(chosen ?? ""),
     search: search ? `?${search.replace(/^\?/, "")}` : "",
   };
-}
-
-function decoded(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return segment;
-  }
 }
 
 /** Give the address with another event chosen; what belongs to one event only is dropped. */
