@@ -15,13 +15,14 @@ from tests.driving import Host, Micro, wait_until, zip_files
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 FLOOD_CALLS = 600
-APP = """import base64, json, time
+APP = """import base64, gzip, json
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
 VERSION = "one"
 KINDS = {"/picture": (b"image/png", PNG), "/bytes": (b"application/octet-stream", bytes(range(256)) * 12),
-         "/long": (b"text/plain", b"x" * 100_000)}
+         "/long": (b"text/plain", b"x" * 100_000),
+         "/packed": (b"application/json", gzip.compress(b'{"packed": true}'))}
 
 async def app(scope, receive, send):
     body = b""
@@ -39,7 +40,8 @@ async def app(scope, receive, send):
             "note": headers.get("x-note"), "query": scope["query_string"].decode()}
     kind, content = KINDS.get(path, (b"application/json", json.dumps(echo).encode()))
     status = 404 if path == "/missing" else 200
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind),
+        *([(b"content-encoding", b"gzip")] if path == "/packed" else [])]})
     await send({"type": "http.response.body", "body": content})
 """
 RUN = """from deta import App
@@ -160,6 +162,8 @@ def test_pictures_bytes_and_long_bodies_are_shown_for_what_they_are(page: Page, 
     expect(detail).to_contain_text("000010  10 11 12 13")
     detail.get_by_role("button", name="Show all 3.1 kB").click()
     expect(detail).to_contain_text("000bf0")
+    seen.call("/packed")
+    expect(choose(page, "/packed").get_by_role("tabpanel")).to_contain_text('"packed": true')
     expect(choose(page, "/long")).to_contain_text("Cut at 64 KiB: only the beginning of 100 kB")
 
 
@@ -226,6 +230,7 @@ def test_the_list_is_gone_through_by_keyboard(page: Page, seen: Micro) -> None:
     open_visor(page, seen)
     expect(rows(page)).to_have_count(3)
     heading = page.get_by_role("article", name="Event").get_by_role("heading", level=2)
+    page.evaluate("window.same = true")
     for key, path in (
         ("j", "/three"),
         ("j", "/two"),
@@ -237,6 +242,25 @@ def test_the_list_is_gone_through_by_keyboard(page: Page, seen: Micro) -> None:
         expect(heading).to_contain_text(path)
     expect(rows(page).first).to_have_attribute("aria-current", "true")
     expect(rows(page).first).to_be_focused()
+    rows(page).last.click()
+    expect(heading).to_contain_text("/one")
+    assert page.evaluate("window.same"), "a click loads nothing anew"
+
+
+def test_a_phone_shows_the_list_or_an_event_and_finds_back(page: Page, seen: Micro) -> None:
+    for number in range(20):
+        seen.call(f"/item-{number:02}")
+    page.set_viewport_size(PHONE)
+    open_visor(page, seen)
+    expect(rows(page)).to_have_count(20)
+    rows(page).filter(has_text="/item-03").click()
+    back = page.get_by_role("link", name="All events")
+    expect(back).to_be_in_viewport()
+    expect(back).to_be_focused()
+    expect(rows(page).first).not_to_be_visible()
+    back.click()
+    expect(rows(page).filter(has_text="/item-03")).to_be_focused()
+    expect(rows(page).filter(has_text="/item-03")).to_be_in_viewport()
 
 
 def test_older_events_are_loaded_when_asked_for(page: Page, seen: Micro) -> None:

@@ -1,9 +1,9 @@
 import { ExternalLink, Pause, Play, Send } from "lucide-preact";
 import { useMemo, useState } from "preact/hooks";
 import { Button } from "../../components/button";
+import { lazy } from "../../lib/lazy";
 import type { StreamState } from "../../lib/stream";
 import type { Micro } from "../../lib/types";
-import { HttpClient } from "./visor/client";
 import { useDeployments } from "./visor/deployments";
 import { EventView } from "./visor/event-view";
 import { type Sent, type SentByEvent, withSent } from "./visor/exchanges";
@@ -14,6 +14,8 @@ import { VisorIsOff } from "./visor/off";
 import { addressOf, CLIENT, go, usePlace } from "./visor/place";
 import { useFeed } from "./visor/use-feed";
 import styles from "./visor/visor.module.css";
+
+const HttpClient = lazy(() => import("./visor/client"));
 
 /** Every event of a Micro as it comes, what was asked and answered, and a way to ask again. */
 export default function Visor({ micro, reload }: { micro: Micro; reload: () => Promise<void> }) {

@@ -18,7 +18,7 @@ const MASK = "***";
 type Props = Omit<EventViewProps, "id">;
 
 /** Make a request of one's own, or change one that was recorded, and send it to the Micro. */
-export function HttpClient({ from, ...props }: Props & { from: string }) {
+export default function HttpClient({ from, ...props }: Props & { from: string }) {
   const { event, exchange } = useEvent(props.micro, from, props.sent);
   const recorded = exchange.data?.request;
   const unusable = from !== "" && !recorded && !event.loading && !exchange.loading;

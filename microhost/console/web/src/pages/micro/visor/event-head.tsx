@@ -7,6 +7,7 @@ import type { Event, Exchange, Micro } from "../../../lib/types";
 import { curl } from "./curl";
 import type { Deployments } from "./deployments";
 import { Peak, Took } from "./gauge";
+import { follow } from "./place";
 import styles from "./visor.module.css";
 import { startWords, subject, verb } from "./words";
 
@@ -22,7 +23,7 @@ export function Back({ href }: { href: string }) {
     link.current?.focus({ preventScroll: true });
   }, []);
   return (
-    <a class={`button small ghost ${styles.back}`} href={href} ref={link}>
+    <a class={`button small ghost ${styles.back}`} href={href} ref={link} onClick={follow}>
       <ArrowLeft size={14} aria-hidden="true" /> All events
     </a>
   );

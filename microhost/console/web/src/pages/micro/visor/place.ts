@@ -42,3 +42,10 @@ export function usePlace(): Place {
 export function go(address: string, replace = false): void {
   navigate(address, { replace });
 }
+
+/** Follow a link of the Visor without loading the page anew; keys and other buttons than the first do what they always do. */
+export function follow(event: MouseEvent & { currentTarget: HTMLAnchorElement }): void {
+  if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(event.currentTarget.getAttribute("href")!);
+}

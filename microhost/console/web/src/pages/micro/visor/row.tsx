@@ -3,6 +3,7 @@ import { Status } from "../../../components/showing";
 import { absolute } from "../../../lib/format";
 import type { Event, Micro } from "../../../lib/types";
 import { Peak, Took } from "./gauge";
+import { follow } from "./place";
 import styles from "./visor.module.css";
 import { causeName, clock, startWords, subject, verb } from "./words";
 
@@ -36,7 +37,7 @@ function Row({ event, micro, address, chosen }: Props) {
   const [start, startHint] = startWords(event);
   return (
     <li class={styles.row}>
-      <a href={address} data-event={event.id} aria-current={chosen ? "true" : undefined}>
+      <a href={address} onClick={follow} data-event={event.id} aria-current={chosen ? "true" : undefined}>
         <span class={styles.rowHead}>
           <Status code={event.status} />
           <strong class={styles.verb}>{verb(event)}</strong>
