@@ -8,14 +8,17 @@ export UV_PYTHON_DOWNLOADS := never
 # Bytecode of our own code is written at setup, not by a privileged process at run time.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages check test test-long demo bench serve clean
+.PHONY: help setup packages console check test test-long demo bench screenshots serve clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: packages .venv/.made  ## everything that is needed: Debian packages (when root), virtual environment
+setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
 
+test: DEBIAN_PACKAGES += zsh
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
+test: DEBIAN_PACKAGES += chromium
+screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
 
 packages:
 	@missing=$$(for each in $(DEBIAN_PACKAGES); do dpkg -s $$each >/dev/null 2>&1 || echo $$each; done); \
@@ -32,11 +35,30 @@ packages:
 .venv/.made: pyproject.toml uv.lock $(filter .tools/bin/uv,$(UV))
 	@$(UV) sync -q --frozen --all-groups --compile-bytecode && touch $@
 
+# The console's pages. Without a recent Node the host serves all but them, and says so.
+WEB := microhost/console/web
+STATIC := microhost/console/static
+NODE_IS_RECENT := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && echo yes)
+
+ifeq ($(NODE_IS_RECENT),yes)
+console: $(STATIC)/.made
+else
+console:
+	@echo "the console's pages are not built: that needs Node 20.19 or newer"
+endif
+
+$(WEB)/node_modules/.made: $(WEB)/package.json $(WEB)/package-lock.json
+	@cd $(WEB) && npm ci --silent --no-audit --no-fund && touch node_modules/.made
+
+$(STATIC)/.made: $(WEB)/node_modules/.made $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+	@cd $(WEB) && npm run --silent build -- --logLevel warn && touch ../static/.made
+
 check: setup  ## style, types and the direction of imports
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(if $(NODE_IS_RECENT),cd $(WEB) && npm run --silent check && npm run --silent test)
 
 test: setup  ## the whole suite but the long soaks (about ten minutes)
 	$(RUN) pytest -q -m "not long" $(PYTEST)
@@ -50,8 +72,11 @@ demo: setup  ## a host, the sample Micros, calls, a run, a cron: all of it, in u
 bench: setup  ## speed against uvicorn and gunicorn, as ratios; writes bench.json
 	$(RUN) python -m tests.bench
 
+screenshots: setup  ## pictures of every page of the console, in screenshots/
+	$(RUN) python -m tests.screenshots
+
 serve: setup  ## run the host: http://localhost:8000, data in ./data
 	$(RUN) microhost serve --data data
 
 clean:  ## remove what setup and the tools made (never your data)
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	rm -rf $(STATIC) $(WEB)/node_modules .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json

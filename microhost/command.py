@@ -214,11 +214,11 @@ def import_(directory: Path, data: Path | None, *, dry_run: bool, as_json: bool,
     try:
         if not given["project"]:
             raise ClientError("--project is empty. Give the project's name or id.")
-        address = parse_url(given["url"] or chosen.public_url)
+        server = parse_url(given["url"] or chosen.public_url)
     except ClientError as error:
         _fail(error.message)
     try:
-        with contextlib.closing(Remote(address, given["token"] or _find_token(chosen.data))) as remote:
+        with contextlib.closing(Remote(server, given["token"] or _find_token(chosen.data))) as remote:
             plan = importing.plan_import(directory, remote, str(given["project"]), progress=_progress)
             if not dry_run:
                 importing.Importer(remote, plan).run(progress=_progress)
@@ -278,15 +278,9 @@ def _new_password() -> str:
 
 def _load(config: Path | None, **options: object) -> settings.Settings:
     try:
-        return settings.load(config, _environment(), **options)
+        return settings.load(config, os.environ, **options)
     except ClientError as error:
         _fail(error.message)
-
-
-def _environment() -> dict[str, str]:
-    """Give the environment without what is no setting."""
-    secrets = (PASSPHRASE, settings.OWNER_PASSWORD)
-    return {name: value for name, value in os.environ.items() if name not in secrets}
 
 
 def _fail(message: str, *, status: int = 2) -> NoReturn:

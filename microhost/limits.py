@@ -80,7 +80,6 @@ DRIVE_INDEX_IDLE_S = 120.0
 # Ours: the import of an export. An item takes more room as it was written than as it is kept
 IMPORT_ITEM_CHARACTERS = 16 * MIB
 IMPORT_READ_CHARACTERS = MIB
-IMPORT_CONNECT_S = 10.0
 IMPORT_ANSWER_S = 300.0
 IMPORT_TRIES = 5
 
@@ -199,3 +198,15 @@ INSIDE_REQUESTS = 8  # of one sandbox at once; the others wait
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
 INSIDE_HANDSHAKE_S = 5.0
 INSIDE_CLOSE_S = 2.0
+
+# Ours: Visor. What is kept of an exchange, and what may wait for the disk
+VISOR_BODY_BYTES = 64 * 1024
+VISOR_STORE_BYTES = 2_000 * MB
+VISOR_QUEUE_BYTES = 32 * MIB
+VISOR_IN_FLIGHT_BYTES = 64 * MIB
+VISOR_EXCHANGES_PER_S = 1000  # of one Micro; a flood's others are counted, not kept
+VISOR_BYTES_PER_S = 8 * MIB  # of one Micro
+VISOR_DISK_RESERVE_BYTES = 256 * MIB
+VISOR_APART_AT_ONCE = 2  # deployments that are started for a replay only
+METRICS_MINUTES_MAX = 1440
+METRICS_POINTS = 60

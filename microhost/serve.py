@@ -115,7 +115,7 @@ class Host:
             on_gone=lambda sandbox: self.inside.close(sandbox),
             on_taken=lambda sandbox: self.inside.leave(sandbox),
         )
-        self.executions = Executions(stores.events)
+        self.executions = Executions(stores.events, stores.exchanges)
         self.pools = Pools(
             self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
         )

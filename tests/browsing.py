@@ -1,75 +1,60 @@
-"""Be a browser at a real host: keep cookies as one does, and say where a request comes from."""
+"""Help tests that use the console in a real browser."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request
 
-from tests.driving import CALL_TIMEOUT_S, Host, Micro
+from tests.driving import Host
 
-SAME = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
-LOCAL_COOKIE = "microhost-local"
+AXE = Path(__file__).parents[1] / "microhost/console/web/node_modules/axe-core/axe.min.js"
+# what a refusal by the host looks like in the browser's console; the page shows it in words
+HARMLESS = ("Failed to load resource: the server responded with a status of",)
 
 
-class Browser:
-    """Hold the cookies of each host name. `page` is what its pages' requests to themselves say."""
+class Watch:
+    """Note what must never happen on a page of the console."""
 
-    def __init__(self, host: Host) -> None:
-        """Open a fresh one."""
-        self.host = host
-        self.origin = f"http://localhost:{host.port}"
-        self.jars: dict[str, dict[str, str]] = {}
+    def __init__(self, context: BrowserContext, host: Host) -> None:
+        """Watch all pages of a context."""
+        self.seen: list[str] = []
+        self._own = f"localhost:{host.port}"
+        context.on("console", self._console)
+        context.on("dialog", self._dialog)
+        context.on("request", self._request)
+        context.on("weberror", lambda error: self.seen.append(f"script error: {error.error}"))
 
-    def send(self, method: str, url: str, **more: Any) -> httpx.Response:
-        """Send a request to `url` with the cookies of its host name, and keep those that come."""
-        headers = {"Sec-Fetch-Site": "none", **dict(more.pop("headers", None) or {})}
-        headers = {name: value for name, value in headers.items() if value is not None}
-        wanted = httpx.URL(url)
-        jar = self.jars.setdefault(wanted.host, {})
-        if jar and "Cookie" not in headers:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
-        headers["Host"] = wanted.netloc.decode()
-        answer = httpx.request(
-            method,
-            f"http://127.0.0.1:{self.host.port}{wanted.raw_path.decode()}",
-            headers=headers,
-            timeout=CALL_TIMEOUT_S,
-            **more,
-        )
-        for line in answer.headers.get_list("set-cookie"):
-            name, _, value = line.partition(";")[0].partition("=")
-            jar[name] = value
-            if not value:
-                del jar[name]
-        return answer
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(HARMLESS):
+            self.seen.append(f"console: {message.text}")
 
-    def api(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
-        """Call the API as the console's page does. `path` is below /api/v1."""
-        more["headers"] = SAME | dict(more.get("headers") or {})
-        if method not in ("GET", "HEAD"):
-            more["headers"].setdefault("Origin", self.origin)
-        if body is not None:
-            more["json"] = body
-        return self.send(method, f"{self.origin}/api/v1{path}", **more)
+    def _dialog(self, dialog: Dialog) -> None:
+        self.seen.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
-    def log_in(self, **credentials: str) -> httpx.Response:
-        """Log in by `token`, or by `name` and `password`."""
-        return self.api("POST", "/session", credentials)
+    def _request(self, request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme in ("http", "https", "ws", "wss") and url.netloc != self._own:
+            self.seen.append(f"request to {request.url}")
 
-    def logged_in(self) -> Browser:
-        """Log in by the owner's token, which must do."""
-        answer = self.log_in(token=self.host.token)
-        assert answer.status_code == 201, answer.text
-        return self
 
-    def visit(self, micro: Micro, path: str = "/", **more: Any) -> httpx.Response:
-        """Go to a Micro's page by its sub-domain."""
-        headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-        more["headers"] = headers | dict(more.get("headers") or {})
-        return self.send("GET", f"http://{micro.path}.localhost:{self.host.port}{path}", **more)
+def log_in(context: BrowserContext, host: Host) -> None:
+    """Log a context in by the owner's access token, as the page does."""
+    answer = context.request.post(
+        "/api/v1/session", data={"token": host.token}, headers={"Sec-Fetch-Site": "same-origin"}
+    )
+    assert answer.status == 201, answer.text()
 
-    @property
-    def secret(self) -> str:
-        """The console's session's."""
-        return self.jars["localhost"][LOCAL_COOKIE]
+
+def find_barriers(page: Page) -> list[dict[str, Any]]:
+    """Give what axe finds wrong on the page as it stands, each with its rule and the elements."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        {"rule": each["id"], "nodes": [node["html"][:200] for node in each["nodes"]]}
+        for each in found["violations"]
+    ]

@@ -26,6 +26,8 @@ NO_MICRO = re.compile(r"There is no (such )?Micro\b")
 CONNECT_S = 10.0
 ANSWER_S = 120.0
 ANSWER_BYTES = 64_000_000  # a list of files is the longest: 100,000 of them are 10 MB
+PAUSE_S_MAX = 60.0
+RIGHT_SERVER = "Name the right server: --server URL, or MICROHOST_URL."
 DOTS = frozenset({"", ".", ".."})
 Body = bytes | Iterable[bytes] | None
 Query = Mapping[str, str] | list[tuple[str, str]] | None
@@ -79,10 +81,12 @@ class Api:
         """Speak with `server` (an URL); nothing is sent before the first call."""
         self.server = server
         self._token = _checked(token)
+        # a transport that is given takes no proxy from the environment, which leads nowhere near loopback, and still
+        # the authorities that SSL_CERT_FILE names
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             headers={"user-agent": f"deta/{version('microhost')}"},
-            trust_env=not _is_loopback(urlsplit(server).hostname or ""),
+            transport=httpx2.HTTPTransport() if _is_loopback(urlsplit(server).hostname or "") else None,
         )
 
     def __enter__(self) -> Api:
@@ -91,6 +95,10 @@ class Api:
 
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
         self._client.close()
 
     def get(self, path: str, **query: str | int | None) -> Any:
@@ -191,7 +199,7 @@ class Api:
         if not re.fullmatch("[0-9]{1,9}", told):
             raise CliError(
                 f"What answers at {self.server} is no microhost (status {response.status_code}).",
-                _sent_on(response) or "Name the right server: --server URL, or MICROHOST_URL.",
+                _sent_on(response) or RIGHT_SERVER,
                 exit_code=UNREACHABLE,
             )
         if int(told) != API_VERSION:
@@ -201,7 +209,15 @@ class Api:
                 f"Upgrade {older}.",
             )
         if not response.is_success:
-            raise self.refusal(response.status_code, read_whole(response))
+            raise self.refuse(response)
+
+    def refuse(self, response: httpx2.Response) -> CliError:
+        """Make the failure of an answer that is no success; its body is read."""
+        error = self.refusal(response.status_code, read_whole(response))
+        if response.is_redirect:
+            error.hint = _sent_on(response) or RIGHT_SERVER
+        error.retry_after_s = read_pause(response.headers.get("retry-after", ""))
+        return error
 
     def refusal(self, status: int, body: bytes | dict[str, Any]) -> CliError:
         """Make the failure of a refusal: {"errors": [...], "log"?, "hints"?}."""
@@ -213,8 +229,10 @@ class Api:
         answer = body if isinstance(body, dict) else {}
         if status == 401:
             return self._not_logged_in()
-        sentences = _texts(answer.get("errors")) or [f"The server answered {status}."]
+        sentences = _texts(answer.get("errors")) or [_unsaid(status)]
         hints = "\n".join(_texts(answer.get("hints")))
+        if status >= 500 and not answer.get("errors"):
+            hints = hints or "Try again; the server's log may tell more."
         if status == 404 and NO_MICRO.match(sentences[0]):
             hints = (
                 "If it is on another server: --server URL. `deta new` makes a Micro of this directory here."
@@ -240,6 +258,12 @@ class Api:
                 return CliError(
                     f"The certificate of {self.server} is not trusted here.",
                     "Trust the host's own: microhost ca > ca.pem, then SSL_CERT_FILE=ca.pem",
+                    exit_code=UNREACHABLE,
+                )
+            if isinstance(cause, ssl.SSLError) and isinstance(error, httpx2.ConnectError):
+                return CliError(
+                    f"The server at {self.server} does not speak HTTPS: {cause.reason or cause}.",
+                    "Write http:// when it speaks HTTP.",
                     exit_code=UNREACHABLE,
                 )
             cause = cause.__cause__ or cause.__context__
@@ -276,6 +300,11 @@ def data_segment(text: str) -> str:
     return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
+def read_pause(text: str) -> float:
+    """Read Retry-After as seconds, 1 when it is none; a date is none, for clocks differ. RFC 9110, section 10.2.3."""
+    return min(float(text), PAUSE_S_MAX) if re.fullmatch("[0-9]{1,9}", text) else 1.0
+
+
 def read_whole(response: httpx2.Response) -> bytes:
     """Read an answer to its end. Raises: CliError when it is longer than any answer of a host."""
     data = bytearray()
@@ -286,6 +315,10 @@ def read_whole(response: httpx2.Response) -> bytes:
                 f"The server's answer is longer than {ANSWER_BYTES // 1_000_000} MB; it was not read."
             )
     return bytes(data)
+
+
+def _unsaid(status: int) -> str:
+    return f"The server answered {status}." if status else "The server refuses it, and does not say why."
 
 
 def _texts(value: Any) -> list[str]:

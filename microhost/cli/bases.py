@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from microhost.cli.asking_again import patiently
 from microhost.cli.failures import CliError
 from microhost.cli.items import Found, Item, Refused, batches
 from microhost.cli.products import Answer, Product
@@ -40,9 +41,8 @@ class Storing:
                 self._refuse(each)
 
     def _put(self, batch: list[Item]) -> Iterator[list[Any]]:
-        answer = self._base.call(
-            "PUT", "items", body={"items": [each.content for each in batch]}, also=(BAD, TOO_LARGE)
-        )
+        body = {"items": [each.content for each in batch]}
+        answer = patiently(lambda: self._base.call("PUT", "items", body=body, also=(BAD, TOO_LARGE)))
         if answer.status in (BAD, TOO_LARGE):
             yield from self._put_singly(batch, answer)
             return

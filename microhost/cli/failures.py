@@ -14,7 +14,7 @@ class CliError(Exception):
     """Report a failure to the person at the terminal.
 
     `message` is one sentence; `hint` the next step; `log` what the host says beside it (an import's traceback);
-    `status` the host's HTTP status, 0 when it was not the host.
+    `status` the host's HTTP status, 0 when it was not the host; `retry_after_s` when the host wants to be asked again.
     """
 
     def __init__(
@@ -26,3 +26,4 @@ class CliError(Exception):
         self.exit_code = exit_code
         self.log = log
         self.status = status
+        self.retry_after_s = 1.0

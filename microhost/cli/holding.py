@@ -6,8 +6,9 @@ Theory of operation
     Our standard input is a pipe whose other end the starter holds and nobody else. Its end of file, however it comes
     about (the starter ended it, died or was killed), ends the command: SIGTERM, and SIGKILL when it has not ended
     after STOP_S. A second SIGTERM to us is passed on, for a command that then hurries. The command in turn is told by
-    the kernel when we are killed. So neither the command nor its files outlive the starter. This process imports
-    nothing beyond the standard library.
+    the kernel when we are killed. So neither the command nor its files outlive the starter. What we inherit open holds
+    those files (leftovers.py) until we have ended; the command does not inherit it. This process imports nothing
+    beyond the standard library but what removes.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+from microhost.cli import leftovers
 
 STOP_S = 25.0
 PR_SET_PDEATHSIG = 1
 READ_BYTES = 4096
+ORPHANED = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         return hold(command)
     finally:
         for each in remove:
-            _delete(Path(each))
+            leftovers.remove(Path(each))
 
 
 def hold(command: Sequence[str]) -> int:
@@ -48,7 +52,10 @@ def hold(command: Sequence[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=partial(_end_with_parent, os.getpid()),
+            start_new_session=True,
         )
     except OSError as error:
         print(f"'{command[0]}' cannot be started: {error.strerror}.", file=sys.stderr, flush=True)
@@ -81,21 +88,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             deadline = time.monotonic() + STOP_S
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
+    """Have the kernel tell us of our parent's end, and end now when that has been already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
 
 
 def _unblocked(descriptor: int) -> int:
     os.set_blocking(descriptor, False)
     return descriptor
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

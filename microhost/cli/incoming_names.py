@@ -19,20 +19,37 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 SLASHES = re.compile("[/\\\\\u2044\u2215\u2216\u29f5\u29f8\u29f9]")
 VOLUME = re.compile(r"[A-Za-z]:")
 DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+CODE = "The server's code"
 NOT_TAKEN = "Nothing was taken. Look at the server, or at who deployed there."
 # what git runs when somebody works in the directory; nobody's code needs it
 HISTORY = ".git"
 
 
-def check_names(names: Iterable[str], *, on_windows: bool) -> None:
+class _UnfitError(Exception):
+    """Report a name that cannot be a file's here, and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.shown = ascii(name if len(name) <= 120 else name[:120] + "...")
+        self.reason = reason
+
+
+def check_names(names: Iterable[str], *, on_windows: bool, source: str = CODE, hint: str = NOT_TAKEN) -> None:
     """Check that every name is that of one file below the directory, and of no other's.
 
-    Raises: CliError that names the first which is not.
+    Raises: CliError that names the first which is not, and says that `source` has it.
     """
+    try:
+        _check_all(names, on_windows=on_windows)
+    except _UnfitError as error:
+        raise CliError(f"{source} has the file {error.shown}, which {error.reason}.", hint) from error
+
+
+def _check_all(names: Iterable[str], *, on_windows: bool) -> None:
     known: dict[str, tuple[str, bool]] = {}
     for count, name in enumerate(names, start=1):
         if count > NAMES_MAX:
-            raise CliError(f"The server's code has more than {NAMES_MAX:,} files.", NOT_TAKEN)
+            raise _UnfitError(name, f"is one of more than {NAMES_MAX:,}")
         _check_path(name, on_windows=on_windows)
         parts = name.split("/")
         for length in range(1, len(parts)):
@@ -53,12 +70,12 @@ def find_file_name(name: str) -> str | None:
 
 def _check_path(name: str, *, on_windows: bool) -> None:
     if VOLUME.match(name) or name.startswith("/"):
-        raise _refusal(name, "is an absolute path")
+        raise _UnfitError(name, "is an absolute path")
     for segment in name.split("/"):
         if reason := _reason(segment, on_windows=on_windows):
-            raise _refusal(name, reason)
+            raise _UnfitError(name, reason)
     if _fold(name).split("/")[0] == STATE_FOLDER:
-        raise _refusal(name, f"lies in '{STATE_FOLDER}', which is this command's own")
+        raise _UnfitError(name, f"lies in '{STATE_FOLDER}', which is this command's own")
 
 
 def _reason(segment: str, *, on_windows: bool) -> str:
@@ -78,15 +95,10 @@ def _reason(segment: str, *, on_windows: bool) -> str:
 def _take(known: dict[str, tuple[str, bool]], path: str, *, is_folder: bool) -> None:
     former = known.setdefault(_fold(path), (path, is_folder))
     if former[0] != path:
-        raise _refusal(path, f"is the same as {former[0]!r} on many systems")
+        raise _UnfitError(path, f"is the same as {former[0]!r} on many systems")
     if former[1] != is_folder:
-        raise _refusal(path, "is both a file and a directory")
+        raise _UnfitError(path, "is both a file and a directory")
 
 
 def _fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
-
-
-def _refusal(name: str, reason: str) -> CliError:
-    shown = ascii(name if len(name) <= 120 else name[:120] + "...")
-    return CliError(f"The server's code has the file {shown}, which {reason}.", NOT_TAKEN)

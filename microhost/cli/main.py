@@ -1,18 +1,19 @@
 """Parse the `deta` command line; load the module of the one command that is called; turn every failure into a sentence.
 
-Exit codes: 0 done; 1 it failed (the server or the Micro says why); 2 wrong usage; 3 not logged in; 4 there is no such
-thing; 5 the server cannot be reached; 130 interrupted.
+Exit codes are those of EXIT_CODES. What this command sees to be wrong by itself, in what was typed or in the files that
+it names, is usage; what the server judges (a name, a value, a conflict, code that does not import) is a failure, however
+it came about: so a script can tell a mistake in itself from one that depends on the server.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from microhost.cli.api import Api
 
 DEBUG_VARIABLE = "DETA_DEBUG"
+SYSTEM_HINTS = {
+    errno.ENOSPC: "Make room there, or where temporary files are (TMPDIR), then do it again.",
+    errno.EDQUOT: "Your quota is used up. Make room, then do it again.",
+    errno.EROFS: "Work in a directory that can be written to.",
+}
 # name: (module below commands, its command, what `deta --help` says of it)
 COMMANDS = {
     "login": ("login", "login", "Log in to the server"),
@@ -56,12 +62,24 @@ COMMANDS = {
 }
 
 
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    it failed; the server or the Micro says why
+  2    wrong usage, which this command sees by itself
+  3    not logged in
+  4    there is no such thing
+  5    the server cannot be reached
+  130  interrupted
+"""
+
+
 class Session:
     """Hold what every command needs: settings, and the connection, made when it is first used."""
 
     def __init__(self, server: str | None) -> None:
         """Take the server from --server, else from the environment or the settings."""
-        self.settings = Settings(Path.home(), os.environ, server)
+        self.settings = Settings(None, os.environ, server)
 
     @cached_property
     def api(self) -> Api:
@@ -135,7 +153,7 @@ def resolve(
     return click.Group.resolve_command(group, ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--server", metavar="URL", help="The server to speak with.  [default: MICROHOST_URL, ~/.deta/config]"
 )
@@ -178,6 +196,9 @@ def run(arguments: Sequence[str]) -> int:
         output.fail(CliError(f"The text {ascii(error.object[:80])} is no UTF-8.", "Write it as UTF-8."))
         return FAILED
     except Exception as error:  # the edge: no traceback reaches the person unless they ask for it
+        if _was_interrupted(error):
+            output.say()
+            return INTERRUPTED
         if os.environ.get(DEBUG_VARIABLE):
             raise
         output.fail(
@@ -187,6 +208,12 @@ def run(arguments: Sequence[str]) -> int:
             )
         )
         return FAILED
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Tell whether Ctrl-C is behind an error: Python makes a RuntimeError of it while a class is being made."""
+    cause = error.__cause__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _was_interrupted(cause))
 
 
 def _usage(error: click.ClickException) -> CliError:
@@ -199,4 +226,4 @@ def _usage(error: click.ClickException) -> CliError:
 
 def _of_the_system(error: OSError) -> CliError:
     place = f"'{error.filename}': " if error.filename else ""
-    return CliError(f"{place}{error.strerror or error}.")
+    return CliError(f"{place}{error.strerror or error}.", SYSTEM_HINTS.get(error.errno or 0, ""))

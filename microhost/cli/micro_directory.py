@@ -89,13 +89,22 @@ def get(root: Path, environment: Mapping[str, str] = os.environ) -> MicroDirecto
         return _told(told, root, found)
     if found is None:
         if not root.is_dir():
-            raise CliError(f"There is no directory '{root}'.", exit_code=USAGE)
+            raise no_directory(root)
         raise CliError(
             f"'{root}' is no Micro's directory.",
             "Make a Micro of it (deta new), or get one (deta clone --name NAME).",
             exit_code=USAGE,
         )
     return found
+
+
+def no_directory(root: Path) -> CliError:
+    """Make the failure of a path that leads to no directory."""
+    return CliError(
+        f"There is no directory '{root}'.",
+        "Name one that is there, or leave it out for the current one.",
+        exit_code=USAGE,
+    )
 
 
 def runtime_of(root: Path, found: MicroDirectory | None) -> str:
@@ -118,11 +127,12 @@ def refuse_told(environment: Mapping[str, str] = os.environ) -> None:
 
 def _told(told: str, root: Path, found: MicroDirectory | None) -> MicroDirectory:
     project, _, micro = told.partition("/")
-    if not project or not micro or not root.is_dir():
-        sentence = (
-            f"There is no directory '{root}'." if project and micro else f"{MICRO_VARIABLE} says {told!r}."
+    if not project or not micro:
+        raise CliError(
+            f"{MICRO_VARIABLE} says {told!r}.", "It looks like project/micro, or is not set.", exit_code=USAGE
         )
-        raise CliError(sentence, f"{MICRO_VARIABLE} looks like project/micro.", exit_code=USAGE)
+    if not root.is_dir():
+        raise no_directory(root)
     name = found.name if found else root.absolute().name
     return MicroDirectory(root, micro, name, project, runtime_of(root, found), None, is_kept=False)
 

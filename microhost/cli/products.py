@@ -115,8 +115,7 @@ class Product:
             silence_s=ANSWER_S,
         ) as response:
             if not response.is_success and response.status_code not in also:
-                response.read()
-                raise self.api.refusal(response.status_code, response.content)
+                raise self.api.refuse(response)
             yield response
 
 

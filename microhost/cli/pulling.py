@@ -3,15 +3,15 @@
 Theory of operation
     The server's list {path: sha256} says what the live code is. Its zip is unpacked into a folder of its own below
     `.deta`, every file compared with its checksum, and only when all of it is right is each file renamed into its
-    place: no file is ever there by half, and a download that fails changes nothing. When a deployment came between
-    the list and the zip, both are asked for once more.
+    place: no file is ever there by half, and a download that fails changes nothing. What a killed one has left, the
+    next one removes. When a deployment came between the list and the zip, both are asked for once more.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -22,18 +22,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from microhost.cli import deploying
+from microhost.cli import deploying, leftovers
 from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
 from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
-from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
+from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, ZIP_IN_MEMORY_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
+from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
-ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
+STAGING = ".pull-"
+PACKED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # what a host packs with
+# all that zipfile raises for one that was damaged or made to deceive; it does not say so itself
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, IndexError),
+)
 
 
 class ChangedError(Exception):
@@ -91,7 +98,7 @@ def read_here(root: Path, names: Collection[str]) -> dict[str, str]:
     found = {}
     for name in names:
         target = root / name
-        _check_way(root, name)
+        check_way(root, name)
         try:
             status = target.lstat()
             if stat.S_ISDIR(status.st_mode):
@@ -121,35 +128,18 @@ def take(api: Api, micro: MicroDirectory, files: Mapping[str, str], wanted: Coll
             _move(staging / name, micro.root, name)
 
 
-def _check_way(root: Path, name: str) -> None:
-    """Check that the directories above a file are directories, or not there yet."""
-    for parent in list(Path(name).parents)[-2::-1]:
-        try:
-            mode = (root / parent).lstat().st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISLNK(mode):
-            raise CliError(
-                f"'{parent}' is a symbolic link here; '{name}' would be written behind it.",
-                "Move it away, then pull again.",
-            )
-        if not stat.S_ISDIR(mode):
-            raise CliError(
-                f"'{parent}' is a file here and a directory of the Micro.", "Move it away, then pull again."
-            )
-
-
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """Make a folder on the same file system, which is away at the end."""
+    """Make a folder on the same file system, which is away at the end; those of killed ones go, too."""
     folder = root / STATE_FOLDER
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder, prefix=".pull-"))
+    leftovers.sweep(folder, f"{STAGING}*")
+    staging = leftovers.make_folder(STAGING, folder)
     try:
-        yield staging
+        yield staging.path
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.remove()
         if made and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -177,7 +167,7 @@ def _unpack(archive: IO[bytes], staging: Path, files: Mapping[str, str], wanted:
             left = CODE_BYTES
             for name in sorted(wanted):
                 left -= _write(source, entries[name], staging / name, files[name], left)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise CliError("What the server sent is no zip of the code.", "Try again: deta pull") from error
 
 
@@ -187,6 +177,8 @@ def _write(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, sum_: 
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise CliError(f"The server's code has {ascii(entry.filename)}, which is no regular file.", NOT_TAKEN)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if entry.compress_type not in PACKED:
+        raise zipfile.BadZipFile
     digest, size = sha256(), 0
     with source.open(entry) as stream, target.open("xb") as sink:
         while part := stream.read(READ_BYTES):
@@ -204,7 +196,7 @@ def _write(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, sum_: 
 
 
 def _move(source: Path, root: Path, name: str) -> None:
-    _check_way(root, name)  # once more: time has passed
+    check_way(root, name)  # once more: time has passed
     target = root / name
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)

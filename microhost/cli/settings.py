@@ -28,11 +28,15 @@ SECRET_MODE = 0o600
 class Settings:
     """Read and write what is kept of servers and tokens for one person."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str], server: str | None = None) -> None:
-        """Use this home directory; `server`, when given, goes before everything else."""
-        self._folder = home / ".deta"
+    def __init__(self, home: Path | None, environment: Mapping[str, str], server: str | None = None) -> None:
+        """Use this home directory, None for the person's own; `server`, when given, goes before everything else."""
+        self._home = home
         self._environment = environment
         self._server = server
+
+    @property
+    def _folder(self) -> Path:
+        return (self._home or find_home()) / ".deta"
 
     @property
     def server(self) -> str:
@@ -102,14 +106,37 @@ class Settings:
         return file
 
 
+def find_home() -> Path:
+    """Give the person's home directory. Raises: CliError when the system knows of none."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise CliError(
+            "There is no home directory: HOME is not set, and the system does not know this user.",
+            f"Set HOME; or, to keep nothing, {SERVER_VARIABLE} and {TOKEN_VARIABLE}.",
+        ) from error
+
+
 def check_server(url: str, source: str) -> str:
-    """Give a server's URL in its usual form. Raises: CliError that names where it came from."""
+    """Give a server's URL in its usual form. Raises: CliError that names where it came from, without a password."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+    if "@" in url:
+        raise CliError(
+            f"{source} holds a user's name or a password, which is sent to no server.",
+            f"Leave out what stands before the '@': {DEFAULT_SERVER}. Log in by: deta login",
+            exit_code=2,
+        )
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise CliError(
             f"{source} says {url!r}, which is no server's URL.",
             f"It looks like {DEFAULT_SERVER}.",

@@ -5,6 +5,7 @@ Nothing of the host is imported: its command is started, held by holding.py, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -19,8 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from microhost.cli import settings
+from microhost.cli import leftovers, settings
 from microhost.cli.failures import CliError
+from microhost.cli.leftovers import Held
 
 START_S = 60.0
 STOP_S = 60.0
@@ -30,6 +32,8 @@ UID_BASE = 230_000  # beside those of a real host on this machine
 # What decides how strong the sandbox must be is the person's; all else of the settings is of another host.
 KEPT_SETTINGS = frozenset({"MICROHOST_INSECURE_SANDBOX", "MICROHOST_UID_BASE"})
 LOG_LINES, LOG_BYTES = 20, 64_000
+LOG_FILE_BYTES = 4_000_000
+PREFIX = "deta-dev-"
 
 
 class ThrowawayHost:
@@ -40,24 +44,28 @@ class ThrowawayHost:
         *,
         port: int = 0,
         keep: Path | None = None,
-        remove: Sequence[Path] = (),
+        remove: Sequence[Held] = (),
         command: Sequence[str] = (),
     ) -> None:
         """Start it and wait until it listens.
 
-        `port` 0 is a free one; `keep` is where its data stay, None deletes them at its end, together with the paths
-        of `remove`. Raises: CliError with the host's own sentence when it does not start.
+        `port` 0 is a free one; `keep` is where its data stay, None deletes them at its end, together with what is
+        held in `remove`. What earlier ones left behind is removed. Raises: CliError with the host's own sentence when
+        it does not start.
         """
-        command = command or find_command()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  read until the end of this object
-        folder = None if keep else Path(tempfile.mkdtemp(prefix="deta-dev-"))
-        data = folder / "data" if folder else (keep or Path()).absolute()
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._process = self._start(
-            [*command, "serve", "--data", str(data), "--host", "127.0.0.1"]
-            + ["--port", str(port), "--domain", "localhost"],
-            [*([folder] if folder else []), *remove],
-        )
+        self._removed = list(remove)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._remove)
+            command = command or find_command()
+            data = keep.absolute() if keep else self._make_folder()
+            self._log = Log()
+            undo.callback(self._log.close)
+            self._lines: queue.Queue[str | None] = queue.Queue()
+            self._process = self._start(
+                [*command, "serve", "--data", str(data), "--host", "127.0.0.1"]
+                + ["--port", str(port), "--domain", "localhost"]
+            )
+            undo.pop_all()
         try:
             self.server = self._wait_until_it_listens()
             self.token = (data / "owner.token").read_text(encoding="ascii").strip()
@@ -74,41 +82,73 @@ class ThrowawayHost:
         self.stop()
 
     def check(self) -> None:
-        """Raise CliError with the end of its log when it has ended."""
+        """Keep its log short; raise CliError with the end of it when the host has ended."""
+        self._log.shorten()
         if self._process.poll() is not None:
             raise self._failure("The host has ended.")
 
     def stop(self) -> None:
-        """End it and delete what is not kept; may be called twice. An interrupt hurries it."""
+        """End it and delete what is not kept; may be called twice. An interrupt hurries it.
+
+        Raises: CliError when it does not end.
+        """
         assert self._process.stdin is not None
         self._process.stdin.close()
+        try:
+            self._wait_for_its_end()
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.wait()
+            raise CliError(
+                f"The host did not end within {STOP_S:.0f} s.",
+                "Look for what is left of it: ps -C microhost",
+            ) from error
+        finally:
+            self._log.close()
+            self._remove()
+
+    def _wait_for_its_end(self) -> None:
         try:
             self._process.wait(STOP_S)
         except KeyboardInterrupt:
             self._process.terminate()
             self._process.wait(STOP_S)
-        finally:
-            self._log.close()
+        is_left = any(each.path.exists() for each in self._removed)
+        if is_left:  # the holder was killed; its command ends by itself, and closes what we read
+            self._reader.join(STOP_S)
 
-    def _start(self, command: Sequence[str], remove: Sequence[Path]) -> subprocess.Popen[bytes]:
+    def _remove(self) -> None:
+        while self._removed:
+            self._removed.pop().remove()
+
+    def _make_folder(self) -> Path:
+        parent = Path(tempfile.gettempdir())
+        leftovers.sweep(parent, f"{PREFIX}*")
+        folder = leftovers.make_folder(PREFIX, parent)
+        self._removed.append(folder)
+        return folder.path / "data"
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         # -I: the directory that we are in is a Micro's, whose modules must not be taken for Python's own
         holder = [
             sys.executable,
             "-I",
             "-m",
             "microhost.cli.holding",
-            json.dumps([str(each) for each in remove]),
+            json.dumps([str(each.path) for each in self._removed]),
         ]
         process = subprocess.Popen(
             [*holder, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self._log.file,
             env=clean_environment(os.environ),
             start_new_session=True,
+            pass_fds=[each.descriptor for each in self._removed if each.descriptor is not None],
         )
         assert process.stdout is not None
-        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self._reader.start()
         return process
 
     def _read(self, stream: IO[bytes]) -> None:
@@ -131,12 +171,43 @@ class ThrowawayHost:
 
     def _failure(self, sentence: str) -> CliError:
         """Make the failure, with what the host said last in its own words."""
-        size = os.fstat(self._log.fileno()).st_size
-        text = os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES)).decode(errors="replace")
+        text = self._log.tail()
         said = [OURS.sub("", line) for line in text.splitlines() if line and not line.startswith("{")]
         hint = "The sandbox needs root: sudo deta dev" if os.geteuid() != 0 else ""
         log = "\n".join((said[:-1] or text.splitlines())[-LOG_LINES:])
         return CliError(f"{sentence} {said[-1]}" if said else sentence, hint, log=log)
+
+
+class Log:
+    """Be what a host says on its standard error: a file without a name, of which only the end is kept."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        import fcntl  # only where a host runs
+
+        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  open until `close`
+        # so that a host goes on writing at the new end after the file was cut
+        flags = fcntl.fcntl(self.file.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(self.file.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
+        self._before = b""
+
+    def shorten(self) -> None:
+        """Keep its end only, when it has grown long. What is said in this very moment may be lost."""
+        if os.fstat(self.file.fileno()).st_size > LOG_FILE_BYTES:
+            self._before = self._end()
+            os.ftruncate(self.file.fileno(), 0)
+
+    def tail(self) -> str:
+        """Give its end."""
+        return (self._before + self._end())[-LOG_BYTES:].decode(errors="replace")
+
+    def close(self) -> None:
+        """Throw it away; may be called twice."""
+        self.file.close()
+
+    def _end(self) -> bytes:
+        size = os.fstat(self.file.fileno()).st_size
+        return os.pread(self.file.fileno(), LOG_BYTES, max(0, size - LOG_BYTES))
 
 
 def find_command() -> list[str]:

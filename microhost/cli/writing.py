@@ -14,6 +14,7 @@ from microhost.cli import output
 from microhost.cli.failures import USAGE, CliError
 
 STANDARD_OUTPUT = "-"
+MOVE_AWAY = "Move it away, then try again."
 
 
 def may_write(target: Path, *, yes: bool) -> bool:
@@ -26,6 +27,25 @@ def may_write(target: Path, *, yes: bool) -> bool:
     if not target.parent.is_dir():
         raise CliError(f"There is no directory '{target.parent}'.", "Make it first.", exit_code=USAGE)
     return not target.is_file() or output.confirm(f"'{target}' is there. Overwrite it?", yes=yes)
+
+
+def check_way(root: Path, name: str) -> None:
+    """Check that the directories above a file that is to be written are directories, or not there yet.
+
+    Raises: CliError for one that is a file, or a link behind which the file would lie.
+    """
+    for parent in list(Path(name).parents)[-2::-1]:
+        try:
+            mode = (root / parent).lstat().st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(mode):
+            raise CliError(
+                f"'{parent}' is a symbolic link here; '{name}' would be written behind it.",
+                MOVE_AWAY,
+            )
+        if not stat.S_ISDIR(mode):
+            raise CliError(f"'{parent}' is a file here, and '{name}' would be written below it.", MOVE_AWAY)
 
 
 @contextmanager

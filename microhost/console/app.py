@@ -22,12 +22,14 @@ from microhost.console.running import Running
 from microhost.console.sample import Sample
 from microhost.console.services import Services
 from microhost.console.sessions import Sessions
+from microhost.console.site import Site
 from microhost.console.users import Users
+from microhost.console.visor import VisorEndpoints
 
 
 def create_app(services: Services) -> Starlette:
-    """Make the application that serves the JSON API and the host's health."""
-    return build(list_endpoints(services), Guard(services.accounts))
+    """Make the application that serves the JSON API, the host's health and the console's pages."""
+    return build(list_endpoints(services), Guard(services.accounts), Site())
 
 
 def list_endpoints(services: Services) -> list[Endpoint]:
@@ -38,6 +40,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            VisorEndpoints(services),
             Sample(services),
             Domains(services),
             Running(services),

@@ -1,11 +1,8 @@
-"""Serve the login of a client by its owner's browser, and the page where the owner approves it."""
+"""Serve the login of a client by its owner's browser; the page where the owner approves it is the console's."""
 
 from __future__ import annotations
 
 import time
-from base64 import b64encode
-from hashlib import sha256
-from importlib.resources import files
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -28,7 +25,6 @@ from microhost.micros.logins import Login, Logins, State, written
 
 LOGIN = f"{API}/login"
 PAGE = "/login/cli"
-HTML = "text/html"
 
 
 class LoginEndpoints:
@@ -38,8 +34,6 @@ class LoginEndpoints:
         """Use these services; logins live as long as this."""
         self._services = services
         self._logins = Logins(time.monotonic)
-        self._page = (files("microhost.console") / "pages" / "login.html").read_text(encoding="utf-8")
-        self._page_headers = _page_headers(self._page)
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
@@ -79,14 +73,6 @@ class LoginEndpoints:
                 summary="Approve or deny an access token",
                 takes=LoginDecision,
                 gives=LoginShown,
-            ),
-            Endpoint(
-                method="GET",
-                path=PAGE,
-                policy=Policy.PUBLIC,
-                handler=self.page,
-                summary="Give the page where the owner approves a login",
-                gives_media=HTML,
             ),
         ]
 
@@ -134,30 +120,6 @@ class LoginEndpoints:
             )
         )
 
-    async def page(self, request: Request) -> Response:
-        """Give the page."""
-        return Response(self._page, headers=self._page_headers, media_type=HTML)
-
 
 def _show(login: Login, state: State) -> LoginShown:
     return LoginShown(name=login.name, address=login.address, created_at=login.created_at, state=state)
-
-
-def _page_headers(page: str) -> dict[str, str]:
-    """Allow the page its own script and style, by their hashes, and the API; nothing else."""
-    policy = (
-        f"default-src 'none'; script-src {_hash_of(page, 'script')}; style-src {_hash_of(page, 'style')};"
-        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return {
-        "content-security-policy": policy,
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-frame-options": "DENY",
-        "cross-origin-opener-policy": "same-origin",
-    }
-
-
-def _hash_of(page: str, tag: str) -> str:
-    content = page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from pydantic import BaseModel
@@ -32,6 +33,7 @@ from microhost.errors import ClientError, NotFoundError
 from microhost.micros import invoke, keys
 from microhost.micros.catalog import Settings
 from microhost.records import Micro
+from microhost.settings import HTTPS_PORT
 
 MICROS = f"{PROJECT}/micros"
 MICRO = f"{MICROS}/{{micro}}"
@@ -108,7 +110,7 @@ class Micros:
     async def show_all(self, request: Request) -> BaseModel:
         """Give a project's Micros, oldest first."""
         project = self._catalog.get_project(request.path_params["project"])
-        return MicroList(micros=[self._show(each) for each in self._meta.list_micros(project.id)])
+        return MicroList(micros=[self._show(request, each) for each in self._meta.list_micros(project.id)])
 
     async def create(self, request: Request, body: NewMicro) -> BaseModel:
         """Make a Micro, closed to the public. Refuses: 400 for a bad name or runtime, 409 when the name is
@@ -116,11 +118,11 @@ class Micros:
         """
         project = self._catalog.get_project(request.path_params["project"])
         micro, warnings = await self._catalog.create_micro(project, body.name, runtime=body.runtime)
-        return self._show(micro, warnings)
+        return self._show(request, micro, warnings)
 
     async def show(self, request: Request) -> BaseModel:
         """Show a Micro."""
-        return self._show(find_micro(self._services, request))
+        return self._show(request, find_micro(self._services, request))
 
     async def change(self, request: Request, body: MicroChange) -> BaseModel:
         """Change the settings that the body names, all or none.
@@ -134,7 +136,7 @@ class Micros:
         micro, warnings = await self._catalog.change_micro(
             find_micro(self._services, request).id, Settings(**chosen)
         )
-        return self._show(micro, warnings)
+        return self._show(request, micro, warnings)
 
     async def delete(self, request: Request) -> None:
         """Delete a Micro; no request reaches it any more when this has answered."""
@@ -309,12 +311,15 @@ class Micros:
         done = await invoke.tick(self._services.pool, micro.id, now=self._services.clock())
         return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
 
-    def _show(self, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
-        return show_micro(self._services, micro, warnings)
+    def _show(self, request: Request, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
+        return show_micro(self._services, request, micro, warnings)
 
 
-def show_micro(services: Services, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
-    """Show a Micro as the API does, with what its owner should know."""
+def show_micro(
+    services: Services, request: Request, micro: Micro, warnings: Sequence[str] = ()
+) -> MicroShown:
+    """Show a Micro as the API does, its addresses as the asker reaches it, with what its owner should know."""
+    micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
     plan = services.schedules.get(micro.id)
     return MicroShown(
         id=micro.id,
@@ -324,8 +329,8 @@ def show_micro(services: Services, micro: Micro, warnings: Sequence[str] = ()) -
         runtime=micro.runtime,
         path=micro.path,
         subdomain=micro.subdomain,
-        endpoint=services.settings.micro_url(micro.path),
-        subdomain_endpoint=services.settings.micro_url(micro.subdomain) if micro.subdomain else None,
+        endpoint=micro_url(micro.path),
+        subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
         http_auth=micro.http_auth,
         visor=micro.visor,
         cron=plan.expression if plan else None,
@@ -338,3 +343,8 @@ def show_micro(services: Services, micro: Micro, warnings: Sequence[str] = ()) -
         created_at=micro.created_at,
         warnings=list(warnings),
     )
+
+
+def _find_tls_port(request: Request) -> int | None:
+    """Give the port by which the asker reaches us over HTTPS, be it that of a proxy; None over HTTP."""
+    return (request.url.port or HTTPS_PORT) if request.url.scheme == "https" else None

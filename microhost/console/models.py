@@ -327,6 +327,7 @@ class EventShown(Given):
     message: str
     log: str
     peak_memory_bytes: int | None
+    visor: bool
 
     @classmethod
     def of(cls, execution: Execution) -> EventShown:
@@ -347,6 +348,7 @@ class EventShown(Given):
             message=execution.message,
             log=execution.log,
             peak_memory_bytes=execution.peak_memory_bytes,
+            visor=execution.visor,
         )
 
 

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from microhost.console.guard import Guard
+from microhost.console.site import Site
 from microhost.errors import ClientError, MicroError, OverloadedError, StorageFullError
 from microhost.limits import API_BODY_BYTES, API_VERSION
 from microhost.micros.deploy import RefusedError
@@ -84,8 +85,8 @@ class Application(Starlette):
         await super().__call__(scope, receive, send_named if named else send)
 
 
-def build(endpoints: Sequence[Endpoint], guard: Guard) -> Application:
-    """Build the application that serves exactly these endpoints.
+def build(endpoints: Sequence[Endpoint], guard: Guard, site: Site) -> Application:
+    """Build the application that serves exactly these endpoints and, beside the API, the site's pages.
 
     Raises: TypeError for one that declares no policy; ValueError for two with the same method and path.
     """
@@ -101,7 +102,7 @@ def build(endpoints: Sequence[Endpoint], guard: Guard) -> Application:
     ]
     return Application(
         routes=routes,
-        exception_handlers={HTTPException: _unknown(guard), Exception: _incident},
+        exception_handlers={HTTPException: _unknown(guard, site), Exception: _incident},
     )
 
 
@@ -206,9 +207,13 @@ def _sentence(mistake: Any) -> str:
     return f"'{place}': {message}." if place else f"The body is not what was wanted: {message}."
 
 
-def _unknown(guard: Guard) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _unknown(guard: Guard, site: Site) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if request.method in ("GET", "HEAD") and not request.url.path.startswith(API):
+            page = await site.serve(request)
+            if page is not None:
+                return page
         if request.url.path.startswith(API):
             try:
                 guard.check(request)

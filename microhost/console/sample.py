@@ -60,7 +60,7 @@ class Sample:
         name = body.name if body.name is not None else self._free_name(project)
         micro, warnings = await self._services.catalog.create_micro(project, name, runtime=None)
         await self._deploy(micro)
-        return show_micro(self._services, self._services.stores.meta.get_micro(micro.id), warnings)
+        return show_micro(self._services, request, self._services.stores.meta.get_micro(micro.id), warnings)
 
     async def _deploy(self, micro: Micro) -> None:
         staging = self._services.stores.bundles.staging()

@@ -170,7 +170,7 @@ def _batches(items: Iterator[StoredItem]) -> Iterator[list[StoredItem]]:
 
 def _find_project(remote: Remote, project: str) -> str:
     """Give the project's id. Raises: ClientError, HostError."""
-    shown = remote.address.shown
+    shown = remote.server
     try:
         found = remote.ask("GET", f"/api/v1/projects/{quote(project, safe='')}", wanted=200)
     except RefusedError as error:

@@ -1,27 +1,26 @@
 """Ask a running host over HTTP, as its owner: the data directory is the host's alone while it runs.
 
-One connection is kept, and every answer is read as a whole. What is asked here may be asked twice; whoever asks
-decides that with `repeat`.
+The connection is that of the `deta` command, and so are the sentences for what breaks on the way; here they are failures
+of the host's own families. Every answer is read as a whole. What is asked here may be asked twice; whoever asks decides
+that with `repeat`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
+from microhost.cli.api import Api, read_pause, read_whole
+from microhost.cli.failures import CliError
+from microhost.cli.settings import check_server
 from microhost.errors import ClientError, HostError
-from microhost.limits import IMPORT_ANSWER_S, IMPORT_CONNECT_S, IMPORT_TRIES
+from microhost.limits import IMPORT_ANSWER_S, IMPORT_TRIES
 
 T = TypeVar("T")
 BUSY = (429, 503)
-PAUSE_S_MAX = 60.0
+NO_TOKEN = "The token is not one. 'microhost token' prints it."  # noqa: S105  a sentence
 
 
 class UnreachableError(HostError):
@@ -38,40 +37,26 @@ class RefusedError(HostError):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Hold where a host is; `shown` is its URL."""
-
-    shown: str
-    host: str
-    port: int
-    is_tls: bool
-
-
-def parse_url(url: str) -> Address:
-    """Read a host's URL, `http[s]://name[:port]`. Raises: ClientError."""
+def parse_url(url: str) -> str:
+    """Give a host's URL, `http[s]://name[:port]`, in its usual form. Raises: ClientError."""
     try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        parts, port = SplitResult("", "", "", "", ""), 0
-    plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise ClientError(f"'{url}' is not the URL of a host. Write it as http://localhost:8000.")
-    return Address(f"{parts.scheme}://{parts.netloc}", parts.hostname, port, parts.scheme == "https")
+        return check_server(url, "--url")
+    except CliError as error:
+        raise ClientError(f"{error.message} {error.hint}") from error
 
 
 class Remote:
     """Speak with a host. Used by one thread; close it at the end."""
 
-    def __init__(self, address: Address, token: str) -> None:
+    def __init__(self, server: str, token: str) -> None:
         """Open nothing yet. Raises: ClientError for what cannot be a token."""
-        token = token.strip()
-        if not token or not token.isascii() or not token.isprintable():
-            raise ClientError("The token is not one. 'microhost token' prints it.")
-        self.address = address
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._connection: http.client.HTTPConnection | None = None
+        self.server = server
+        try:
+            self._api = Api(server, token.strip())
+        except CliError as error:
+            raise ClientError(NO_TOKEN) from error
+        if not token.strip():
+            raise ClientError(NO_TOKEN)
 
     def ask(
         self, method: str, path: str, body: bytes = b"", *, wanted: int, **query: object
@@ -80,77 +65,46 @@ class Remote:
 
         Raises: UnreachableError; RefusedError for any status but `wanted`.
         """
-        target = f"{path}?{urlencode(query, quote_via=quote, safe='')}" if query else path
+        told = {name: str(value) for name, value in query.items()}
+        url = self.server + path
         try:
-            answer, raw = self._exchange(method, target, body)
-        except ssl.SSLCertVerificationError as error:
-            raise UnreachableError(
-                f"The certificate of {self.address.shown} is not trusted here. 'microhost ca' prints its authority's;"
-                " write that to a file and name it in SSL_CERT_FILE."
-            ) from error
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{self.address.shown} does not speak HTTPS: {error.reason}.") from error
-        except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UnreachableError(f"{self.address.shown} does not answer: {why}.") from error
-        return self._read(answer, raw, wanted)
+            with self._api.send(
+                method, url, query=told, content=body or None, silence_s=IMPORT_ANSWER_S
+            ) as response:
+                raw = read_whole(response)
+        except CliError as error:
+            # a hint may name an option of the other command
+            hint = "" if "--server" in error.hint else f" {error.hint}"
+            raise UnreachableError(f"{error.message}{hint}") from error
+        return self._read(response, raw, wanted)
 
     def get_field(self, answer: dict[str, Any], name: str, kind: type[T]) -> T:
         """Give a field of an answer. Raises: UnreachableError when there is none of this kind."""
         value = answer.get(name)
         if not isinstance(value, kind):
-            raise UnreachableError(f"What answers at {self.address.shown} is no microhost.")
+            raise UnreachableError(f"What answers at {self.server} is no microhost.")
         return value
 
     def close(self) -> None:
-        """Close the connection; the next request opens another."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        """Close the connection."""
+        self._api.close()
 
-    def _exchange(self, method: str, target: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        try:
-            connection = self._connection = self._connection or self._connect()
-            # it may have answered before it read all
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body or None, self._headers)
-            answer = connection.getresponse()
-            raw = answer.read()
-        except BaseException:  # Ctrl-C too: what is half asked must not be taken for what is asked next
-            self.close()
-            raise
-        if answer.will_close:
-            self.close()
-        return answer, raw
-
-    def _connect(self) -> http.client.HTTPConnection:
-        address = self.address
-        connection = (
-            http.client.HTTPSConnection(
-                address.host, address.port, timeout=IMPORT_CONNECT_S, context=ssl.create_default_context()
-            )
-            if address.is_tls
-            else http.client.HTTPConnection(address.host, address.port, timeout=IMPORT_CONNECT_S)
-        )
-        connection.connect()
-        connection.sock.settimeout(IMPORT_ANSWER_S)
-        return connection
-
-    def _read(self, answer: http.client.HTTPResponse, raw: bytes, wanted: int) -> dict[str, Any]:
+    def _read(self, answer: Any, raw: bytes, wanted: int) -> dict[str, Any]:
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError):
             document = None
-        if answer.status == wanted and isinstance(document, dict):
+        status = answer.status_code
+        if status == wanted and isinstance(document, dict):
             return document
         errors = document.get("errors") if isinstance(document, dict) else None
         is_ours = isinstance(errors, list) and bool(errors)
-        message = f"What answers at {self.address.shown} is no microhost (status {answer.status})."
+        message = f"What answers at {self.server} is no microhost (status {status})."
         raise RefusedError(
-            answer.status,
+            status,
             " ".join(map(str, errors or ())) if is_ours else message,
             is_ours=is_ours,
-            retry_after_s=_seconds(answer.getheader("Retry-After")),
+            retry_after_s=read_pause(answer.headers.get("retry-after", "")),
         )
 
 
@@ -172,7 +126,3 @@ def repeat(act: Callable[[], T], *, pause: Callable[[float], None] = time.sleep)
                 raise
             pause(error.retry_after_s)
     raise AssertionError("unreachable")
-
-
-def _seconds(text: str | None) -> float:
-    return min(float(text), PAUSE_S_MAX) if text and text.isascii() and text.isdigit() else 1.0

@@ -215,6 +215,7 @@ class Catalog:
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
+            await asyncio.to_thread(self._stores.exchanges.delete_exchanges, micro.id)
             await asyncio.to_thread(self._stores.events.delete_executions, micro.id)
 
     def get_project(self, id_or_name: str) -> Project:
@@ -261,8 +262,6 @@ class Catalog:
             warnings.append(
                 "The live deployment keeps its runtime and packages; deploy again to change them."
             )
-        if changed.visor and not micro.visor:
-            warnings.append("Visor is noted; bodies of requests are not recorded yet.")
         return changed, warnings
 
     def _free_path(self, project_id: str, now: datetime) -> str:

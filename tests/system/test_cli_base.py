@@ -127,6 +127,24 @@ def test_what_is_exported_is_imported_as_it_was(call: Any, base: str, tmp_path: 
     assert "\u202e" not in raw
 
 
+def test_items_are_deleted_by_their_keys(call: Any, person: Person, base: str) -> None:
+    call("put", base, "-", stdin=json.dumps([{"key": key} for key in ("a", "b/c", "..", "d", "e")])).must()
+    done = call("delete", base, "a", "b/c", "..", "--yes").must()
+    assert (done.stdout, done.stderr) == ("", f"Deleted 3 items of '{base}'.\n")
+    assert [each["key"] for each in lines(call("query", base))] == ["d", "e"]
+    assert call("delete", base, "d").code == 2, "nobody is there to be asked"
+    with person.start("base", "delete", base, "d", "--project", "cli-base") as terminal:
+        terminal.wait_for(f"Delete 1 item of '{base}'? [y/N]:")
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    call("delete", base, "-", "--yes", stdin="d\n").must()
+    call("delete", base, "-", "--yes", stdin="").must()
+    call("delete", base, "not-there", "--yes").must()
+    assert [each["key"] for each in lines(call("query", base))] == ["e"]
+    assert call("delete", base, "e", "", "--yes").code == 2
+    assert [each["key"] for each in lines(call("query", base))] == ["e"]
+
+
 def test_an_empty_base_is_exported_and_imported(call: Any, base: str, tmp_path: Path) -> None:
     for layout, text in (("lines", ""), ("list", "[]\n")):
         call("export", base, f"{layout}.json", "--layout", layout, at=tmp_path).must()

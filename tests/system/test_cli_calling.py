@@ -18,9 +18,9 @@ pytestmark = pytest.mark.root
 MAIN = """
 import time
 
-def slowly():
+def slowly(pause_s=3):
     yield b"first"
-    time.sleep(3)
+    time.sleep(pause_s)
     yield b"last"
 
 def app(environ, start_response):
@@ -28,6 +28,9 @@ def app(environ, start_response):
     if path == "/slow":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return slowly()
+    if path == "/silent":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return slowly(8)
     if path == "/bytes":
         start_response("200 OK", [("Content-Type", "application/octet-stream")])
         return [bytes(range(256)) * 1000]
@@ -205,6 +208,49 @@ def test_the_token_goes_to_this_micro_only(person: Person, root: Path) -> None:
             thief.shutdown()
             thread.join()
     assert heard == []
+
+
+def test_a_server_that_speaks_https_is_called_over_https(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data", "--tls-port", "0")
+    try:
+        microhost = str(Path(DETA).parent / "microhost")
+        (tmp_path / "ca.pem").write_bytes(
+            subprocess.run([microhost, "ca", "--data", host.data], capture_output=True, check=True).stdout
+        )
+        server = f"https://localhost:{host.tls_port}"
+        safe = {"MICROHOST_URL": server, "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+        person = Person(host, tmp_path, environment=safe)
+        root = tmp_path / "app"
+        root.mkdir()
+        (root / "main.py").write_text(MAIN)
+        shown = json.loads(person.deta("new", "--name", "safe", at=root).must().stdout)
+        assert shown["endpoint"].startswith("https://")
+        assert shown["endpoint"].endswith(f".localhost:{host.tls_port}")
+        assert person.deta("curl", "/x", at=root).must().stdout.startswith("GET|/x|")
+        plain = Person(host, tmp_path).deta("details", at=root).must()
+        assert json.loads(plain.stdout)["endpoint"].endswith(f".localhost:{host.port}")
+        unknown = Person(host, tmp_path, environment={"MICROHOST_URL": server}).deta("curl", "/", at=root)
+        assert (unknown.code, "is not trusted here" in unknown.stderr) == (5, True)
+    finally:
+        host.stop()
+
+
+def test_a_reader_that_goes_while_nothing_comes_ends_it(person: Person, root: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"SECONDS=0; {DETA} curl /silent | head -c 5; echo $SECONDS"],
+        cwd=root,
+        env=person.variables(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    told, seconds = done.stdout[:5], int(done.stdout[5:])
+    assert (told, seconds < 6, done.stderr) == ("first", True, "")
+    script = f"{DETA} curl /slow -o whole | true; cat whole; rm whole"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=root, env=person.variables(), capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("firstlast", "Written to 'whole'.\n")
 
 
 def test_what_a_micro_sends_is_given_as_it_comes(person: Person, root: Path) -> None:

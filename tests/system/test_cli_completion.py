@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from microhost.cli.main import COMMANDS
-from tests.terminal import DETA
+from tests.terminal import DETA, Terminal
 
 BASH = """
 eval "$(deta completion bash)"
@@ -47,7 +47,7 @@ def test_bash_completes_names_of_commands() -> None:
 
 
 def test_bash_completes_commands_of_commands() -> None:
-    assert complete_in_bash("base", "") == ["export", "get", "import", "ls", "put", "query"]
+    assert complete_in_bash("base", "") == ["delete", "export", "get", "import", "ls", "put", "query"]
     assert complete_in_bash("drive", "r") == ["rm"]
 
 
@@ -62,6 +62,31 @@ def test_bash_completes_options_and_choices() -> None:
 def test_a_word_that_is_no_command_completes_to_nothing() -> None:
     assert complete_in_bash("deplyo", "--") == ["--server", "--help"]
     assert complete_in_bash("base", "qurey", "x") == []
+
+
+PRESSED = [("deta dep\t", "deploy"), ("deta drive r\t", "rm"), ("deta pull --f\t", "--force")]
+BEGIN_ZSH = 'autoload -Uz compinit; compinit -D; eval "$(deta completion zsh)"; '
+
+
+@pytest.mark.parametrize(
+    ("shell", "begin"),
+    [
+        (("bash", "--norc", "--noprofile", "-i"), 'eval "$(deta completion bash)"; '),
+        (("zsh", "-f", "-i"), BEGIN_ZSH),
+    ],
+)
+def test_somebody_presses_tab(shell: tuple[str, ...], begin: str, tmp_path: Path) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    path = f"{Path(DETA).parent}:{os.environ['PATH']}"
+    variables = {"PATH": path, "HOME": str(tmp_path), "PS1": "> ", "MICROHOST_URL": "http://localhost:9"}
+    with Terminal(shell, tmp_path, variables) as terminal:
+        terminal.type(f'{begin}echo rea""dy\n')
+        terminal.wait_for("ready", within_s=20)
+        for typed, completed in PRESSED:
+            terminal.type(typed)
+            terminal.wait_for(completed, within_s=20)
+            terminal.type("\x15")  # Ctrl-U: away with the line
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

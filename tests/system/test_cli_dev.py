@@ -207,6 +207,62 @@ def test_killing_it_leaves_no_host(dev: Dev) -> None:
         wait_until(lambda: not list((dev.home / ".deta" / "dev").iterdir()), "its marker goes")
 
 
+def test_after_it_was_killed_the_next_begins_when_its_host_has_ended(dev: Dev) -> None:
+    with dev.start() as terminal:
+        terminal.wait_for("Ctrl-C ends it")
+        terminal.process.kill()
+    with running(dev) as (_, endpoint):
+        assert get(endpoint).startswith("v0")
+        assert len(list(dev.home.glob("deta-dev-*"))) == 1
+        assert dev.shell_variables()["MICROHOST_URL"].endswith(endpoint.rpartition(":")[2])
+
+
+def kill_holder(dev: Dev) -> None:
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = each.read_bytes()
+            if b"microhost.cli.holding" in words and os.fsencode(dev.home) in words:
+                os.kill(int(each.parent.name), signal.SIGKILL)
+
+
+def test_a_killed_holder_ends_it_and_nothing_is_left(dev: Dev) -> None:
+    with dev.start() as terminal:
+        terminal.wait_for("Ctrl-C ends it")
+        kill_holder(dev)
+        assert terminal.end(within_s=60) == 1
+        assert "Error: The host has ended." in terminal.screen
+        assert "Traceback" not in terminal.screen
+    assert [each.name for each in dev.home.rglob("*")] == [".deta", "dev"]
+    assert not processes_of(dev.home)
+
+
+def test_what_is_left_when_all_of_it_is_killed_goes_at_the_next_use(dev: Dev, tmp_path: Path) -> None:
+    with dev.start() as terminal:
+        terminal.wait_for("Ctrl-C ends it")
+        kill_holder(dev)
+        terminal.process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not processes_of(dev.home), "the host ends", timeout_s=30)
+    [folder], [marker] = dev.home.glob("deta-dev-*"), (dev.home / ".deta" / "dev").iterdir()
+    assert "No `deta dev` runs" in dev.deta("dev", "--shell-variables").stderr
+    other = Dev(tmp_path / "other", dev.home)
+    other.root.mkdir()
+    (other.root / "main.py").write_text(APP)
+    with running(other):
+        assert not folder.exists()
+        assert not marker.exists()
+        assert len(list(dev.home.glob("deta-dev-*"))) == len(list(marker.parent.iterdir())) == 1
+
+
+def test_a_second_one_that_begins_at_the_same_time_is_refused(dev: Dev) -> None:
+    with dev.start() as first:
+        first.wait_for("Starting a host...")
+        second = dev.deta("dev")
+        assert (second.code, "runs for this directory already" in second.stderr) == (1, True)
+        first.wait_for("Ctrl-C ends it")
+        first.interrupt()
+        assert first.end(within_s=30) == 130
+
+
 def test_it_ends_when_nobody_reads_it_any_more(dev: Dev) -> None:
     reader, writer = os.pipe()
     with (dev.home / "talk").open("w") as talk:
@@ -250,7 +306,11 @@ def test_a_directory_without_code_and_none(dev: Dev) -> None:
     (dev.root / "main.py").unlink()
     empty, missing = dev.deta("dev"), dev.deta("dev", "nowhere")
     assert (empty.code, "has no entry file" in empty.stderr) == (2, True)
-    assert (missing.code, missing.stderr) == (2, "Error: There is no directory 'nowhere'.\n")
+    assert (missing.code, missing.stderr) == (
+        2,
+        "Error: There is no directory 'nowhere'.\n"
+        "hint: Name one that is there, or leave it out for the current one.\n",
+    )
 
 
 def test_without_root_the_host_says_why_not(dev: Dev) -> None:

@@ -99,6 +99,65 @@ def test_many_files_and_prefixes_and_directories(call: Call, drive: str, tmp_pat
     assert call("ls", drive, "--no-recursive").must().stdout == "a\nx/\n"
 
 
+def test_a_directory_is_put_and_got_as_a_whole(call: Call, drive: str, tmp_path: Path) -> None:
+    files = {"a": "1", "deep/b c": "2", "deep/er/ü 名": "3", "deep/.hidden": ""}
+    for name, content in files.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_text(content)
+    os.mkfifo(tmp_path / "folder" / "pipe")
+    (tmp_path / "folder" / "up").symlink_to("..")
+    done = call("put", drive, "folder", "-r").must()
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert [line.split("'")[1] for line in warned] == ["folder/pipe", "folder/up"]
+    named = sorted(f"folder/{name}" for name in files)
+    assert call("ls", drive).must().stdout.splitlines() == named
+    call("get", drive, "folder", "--recursive", "-o", "copy").must()
+    got = {
+        each.relative_to(tmp_path / "copy").as_posix(): each.read_text()
+        for each in (tmp_path / "copy").rglob("*")
+        if each.is_file()
+    }
+    assert got == {f"folder/{name}": content for name, content in files.items()}
+    assert call("put", drive, "folder/deep/", "-r", "--prefix", "x/").must()
+    assert "x/deep/er/ü 名" in call("ls", drive).must().stdout
+    assert call("put", drive, "folder", "-r", "--name", "n").code == 2
+
+
+def test_getting_a_directory_asks_before_it_overwrites_and_goes_behind_no_link(
+    call: Call, drive: str, tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("new")
+    call("put", drive, "d", "-r").must()
+    (tmp_path / "d" / "f").write_text("precious")
+    done = call("get", drive, "", "-r")
+    assert (done.code, (tmp_path / "d" / "f").read_text()) == (2, "precious")
+    assert "  d/f\nError: Overwrite 1 file? " in done.stderr
+    call("get", drive, "d/", "-r", "--yes").must()
+    assert (tmp_path / "d" / "f").read_text() == "new"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "d").symlink_to(tmp_path / "outside")
+    done = call("get", drive, "d", "-r", "-o", "place")
+    assert (done.code, "'d' is a symbolic link here" in done.stderr) == (1, True)
+    assert os.listdir(tmp_path / "outside") == []
+    assert call("get", drive, "none", "-r").code == 4
+    assert call("get", drive, "d", "-r", "-o", "-").code == 2
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/drive-out", "a//b", ".deta/prog_info", "D/F"])
+def test_a_name_that_leads_out_of_the_directory_is_not_got(
+    call: Call, drive: str, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("x")
+    call("put", drive, "d/f", "--name", "d/f").must()
+    call("put", drive, "d/f", "--name", name).must()
+    done = call("get", drive, "", "-r", "-o", "place")
+    assert (done.code, done.stderr.startswith(f"Error: The Drive '{drive}' has the file ")) == (1, True)
+    assert sorted(os.listdir(tmp_path)) == ["d"]
+
+
 def test_more_names_than_a_page_are_listed_and_deleted(
     call: Call, person: Person, drive: str, host: Host
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from tests.driving import Host
 from tests.far_side import Silent, serving
-from tests.terminal import Person, Typed
+from tests.terminal import DETA, Person, Typed
 
 pytestmark = pytest.mark.root
 MAIN = 'def app(environ, start_response):\n    start_response("200 OK", [])\n    return [b"x"]\n'
@@ -65,6 +67,26 @@ def test_a_server_of_another_time(person: Person, told: str, who: str) -> None:
         done = ask(person, server)
     assert done.code == 1
     assert f"speaks version {told} of the API, this command version 1.\nhint: Upgrade {who}." in done.stderr
+
+
+def test_a_server_that_sends_on_elsewhere(person: Person) -> None:
+    for ours in ({}, {"microhost-api": "1"}):
+        with something_else({"location": "https://other.example/x", **ours}, status=302) as server:
+            done = ask(person, server)
+        hint = "hint: It sends on to https://other.example. If that is your server: --server URL.\n"
+        assert (done.code, done.stderr.endswith(hint)) == (1 if ours else 5, True)
+
+
+def test_a_server_with_a_password_is_refused(person: Person) -> None:
+    done = ask(person, "http://me:secret@localhost:9")
+    assert (done.code, "secret" in done.stderr) == (2, False)
+    assert done.stderr.startswith("Error: --server holds a user's name or a password")
+
+
+def test_a_server_that_speaks_http_only(person: Person) -> None:
+    with something_else({}) as server:
+        done = ask(person, server.replace("http:", "https:"))
+    assert (done.code, "does not speak HTTPS: WRONG_VERSION_NUMBER." in done.stderr) == (5, True)
 
 
 def test_a_server_that_hangs_up(person: Person) -> None:
@@ -143,9 +165,86 @@ def test_a_name_that_cannot_stand_in_an_address_is_no_micros(person: Person, tmp
     assert (done.code, "names no Micro" in done.stderr) == (1, True)
 
 
-def test_reading_a_pipe_to_its_first_line_only_is_no_failure_to_speak_of(person: Person) -> None:
-    from tests.terminal import DETA
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["deta", "--version-of-nothing"]
+from microhost.cli.start import main
+main()
+"""
 
+
+def test_ctrl_c_before_the_command_is_loaded_ends_it_without_a_word() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_that_was_ignored_before_stays_ignored() -> None:
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{INTERRUPTED_WHILE_LOADING}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, "No such option" in done.stderr) == (2, True)
+
+
+def test_without_a_home_directory_it_is_a_sentence(person: Person) -> None:
+    stranger = Person(person.host, person.home, logged_in=False)
+    without = {name: value for name, value in stranger.variables().items() if name != "HOME"}
+    command = ["setpriv", "--reuid", "54321", "--clear-groups", "--", DETA, "projects"]
+    done = subprocess.run(command, env=without, capture_output=True, text=True)
+    if "Permission denied" in done.stderr or "failed to execute" in done.stderr:
+        pytest.skip("this checkout is not readable by everybody")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "Error: There is no home directory: HOME is not set, and the system does not know this user.",
+    )
+
+
+def test_a_directory_that_is_not_there(person: Person) -> None:
+    done = person.deta("deploy", "nowhere")
+    assert (done.code, done.stderr) == (
+        2,
+        "Error: There is no directory 'nowhere'.\n"
+        "hint: Name one that is there, or leave it out for the current one.\n",
+    )
+
+
+def test_what_the_server_judges_is_a_failure_and_what_is_typed_wrong_is_usage(
+    person: Person, host: Host, tmp_path: Path
+) -> None:
+    """The exit codes that `deta --help` names."""
+    root = tmp_path / "judged"
+    root.mkdir()
+    (root / "main.py").write_text(MAIN)
+    assert person.deta("new", "--name", "a/b", at=root).code == 1  # 400
+    shown = json.loads(person.deta("new", "--name", "judged", at=root).must().stdout)
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "main.py").write_text(MAIN)
+    assert person.deta("new", "--name", "judged", at=again).code == 1  # 409
+    assert person.deta("cron", "set", "1 minutes", at=root).code == 1  # 400
+    assert person.deta("update", "--runtime", "cobol", at=root).code == 1  # 400
+    assert person.deta("logs", "--limit", "9999999", at=root).code == 1  # 400
+    (root / "main.py").write_text("import nothing_of_this_name\n")
+    assert person.deta("deploy", at=root).code == 1  # 422
+    for words in (
+        ("logs", "--limit", "0"),
+        ("nonsense",),
+        ("deploy", "nowhere"),
+        ("drive", "put", "d", "nowhere"),
+    ):
+        assert person.deta(*words, at=root).code == 2, words
+    assert person.deta("clone", "--name", "nobody", at=root).code == 4
+    assert person.deta("--server", "http://localhost:9", "projects").code == 5
+    told = person.deta("--help").must().stdout
+    for code in ("0", "1", "2", "3", "4", "5", "130"):
+        assert f"\n    {code:<4} " in told, code
+    host.api("DELETE", f"/projects/default/micros/{shown['id']}")
+
+
+def test_reading_a_pipe_to_its_first_line_only_is_no_failure_to_speak_of(person: Person) -> None:
     done = subprocess.run(
         f"{DETA} --help | head -1", shell=True, env=person.variables(), capture_output=True, text=True
     )
@@ -154,12 +253,23 @@ def test_reading_a_pipe_to_its_first_line_only_is_no_failure_to_speak_of(person:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_no_failure(person: Person, closed: str) -> None:
-    from tests.terminal import DETA
-
     done = subprocess.run(
         f"{DETA} projects {closed}", shell=True, env=person.variables(), capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_told_with_the_next_step(person: Person) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [DETA, "completion", "bash"],
+            env=person.variables(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: No space left on device.\nhint: Make room there, or ")
 
 
 def test_a_family_without_a_command_shows_its_help(person: Person) -> None:

@@ -87,7 +87,7 @@ def test_filters(person: Person, root: Path, words: list[str], found: list[str])
 def test_a_filter_that_means_nothing_is_refused(person: Person, root: Path, words: list[str]) -> None:
     for follow in ([], ["--follow"]):
         done = person.deta("logs", *words, *follow, at=root)
-        assert (done.code in (1, 2), done.stdout) == (True, "")
+        assert (done.code, done.stdout) == (2 if words[-1] == "0" else 1, "")
         assert done.stderr.startswith("Error: ")
 
 
@@ -110,6 +110,19 @@ def test_following_ends_by_ctrl_c(person: Person, root: Path, host: Host) -> Non
         typed.interrupt()
         assert typed.end() == 130
         assert "Traceback" not in typed.screen
+
+
+def test_following_ends_soon_when_the_reader_has_gone(person: Person, root: Path) -> None:
+    command = f"{DETA} logs --follow --limit 1 --path /users/1 --json | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=root,
+        env=person.variables(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, json.loads(done.stdout)["path"], done.stderr) == (1, "/users/1", "")
 
 
 def test_following_goes_on_over_a_restart_and_loses_and_repeats_nothing(tmp_path: Path) -> None:

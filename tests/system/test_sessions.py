@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browsing import LOCAL_COOKIE, Browser
+from tests.cookies import LOCAL_COOKIE, Browser
 from tests.driving import Host
 
 pytestmark = pytest.mark.root

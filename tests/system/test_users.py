@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browsing import Browser
+from tests.cookies import Browser
 from tests.driving import Host
 
 pytestmark = pytest.mark.root

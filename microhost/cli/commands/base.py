@@ -90,6 +90,32 @@ def put(session: Session, base_name: str, item: str, project: str | None) -> Non
 
 @base.command()
 @BASE
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@PROJECT
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(session: Session, base_name: str, keys: tuple[str, ...], project: str | None, yes: bool) -> None:
+    """Delete the items that have these keys; - takes keys from standard input, one a line."""
+    wanted = list(dict.fromkeys(_read_keys() if keys == (STANDARD_INPUT,) else keys))
+    if "" in wanted:
+        raise CliError("A key is not empty.", exit_code=USAGE)
+    if not wanted:
+        output.say("There is nothing to delete.")
+        return
+    target = Product(session, KIND, base_name, project)
+    if not output.confirm(f"Delete {_count(len(wanted))} of '{base_name}'?", yes=yes):
+        raise CliError("Nothing was deleted.")
+    for count, key in enumerate(wanted):
+        try:
+            target.call("DELETE", f"items/{data_segment(key)}")
+        except BaseException:
+            output.warn(f"Deleted until then: {_count(count)}.")
+            raise
+    output.say(f"Deleted {_count(len(wanted))} of '{base_name}'.")
+
+
+@base.command()
+@BASE
 @click.argument("query", required=False)
 @PROJECT
 @click.option("--limit", type=click.IntRange(min=1), help="Give at most so many items.  [default: all]")
@@ -209,6 +235,10 @@ def _open_file(path: Path, may_be_json: bool) -> IO[bytes]:
     except FileNotFoundError as error:
         also = ", and it is no JSON object or list" if may_be_json else ""
         raise CliError(f"There is no file '{path}'{also}.", exit_code=USAGE) from error
+
+
+def _read_keys() -> list[str]:
+    return [line for line in sys.stdin.read().split("\n") if line]
 
 
 def _read_query(text: str | None) -> list[Any] | None:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from microhost.cli.browser import show_page
 from microhost.cli.commands.details import PATH
 from microhost.cli.failures import USAGE, CliError
 from microhost.cli.main import Session
+from microhost.cli.reader import while_read
 
 BAD = 400
 
@@ -61,7 +62,7 @@ def curl(session: Session, /, path: str, method: str | None, **given: Any) -> No
         silence_s=None,
         anonymous=call.anonymous,
     ) as response:
-        with _sink(given["file"]) as sink:
+        with _sink(given["file"]) as sink, while_read() if given["file"] is None else nullcontext():
             _write(response, sink, with_head=given["include"])
     if given["fail"] and response.status_code >= BAD:
         raise CliError(f"The Micro answered {response.status_code}.")

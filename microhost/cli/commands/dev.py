@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ import click
 from microhost.cli import (
     env_file,
     following,
+    leftovers,
     local_files,
     micro_directory,
     output,
@@ -33,12 +36,14 @@ from microhost.cli.api import API, Api, segment
 from microhost.cli.commands import logs
 from microhost.cli.commands.details import PATH
 from microhost.cli.failures import INTERRUPTED, NOT_FOUND, USAGE, CliError
+from microhost.cli.leftovers import Held
 from microhost.cli.micro_directory import MicroDirectory
-from microhost.cli.throwaway import ThrowawayHost
+from microhost.cli.throwaway import ThrowawayHost, find_command
 
 ENV_FILE = ".env"
 PROJECT, NAME = "default", "micro"
 NAME_CHARACTERS = 64
+WAIT_S, POLL_S = 30.0, 0.1
 NOT_IN_NAMES = re.compile(r"[/\\?#%]|[^\S ]")
 # The host sets these itself; those of a file are of another host.
 PRESET = frozenset({"DETA_PATH", "DETA_PROJECT_KEY", "DETA_RUNTIME"})
@@ -89,7 +94,7 @@ def dev(
     gone unless --keep says where they stay.
     """
     if not path.is_dir():
-        raise CliError(f"There is no directory '{path}'.", exit_code=USAGE)
+        raise micro_directory.no_directory(path)
     marker = marker_of(path)
     if shell_variables:
         output.give(_shell_variables(marker))
@@ -124,14 +129,19 @@ def decide(root: Path, linked: MicroDirectory | None, *, runtime: str | None, en
 def marker_of(root: Path) -> Path:
     """Give the file that tells, while it runs, where the `deta dev` of a directory is."""
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
-    return Path.home() / ".deta" / "dev" / f"{name}.json"
+    return settings.find_home() / ".deta" / "dev" / f"{name}.json"
 
 
 def _run(wanted: Wanted, marker: Path, *, port: int, keep: Path | None) -> None:
     """Start the host, and keep the directory live on it until Ctrl-C. Raises: CliError."""
-    _refuse_second(marker)
+    command = find_command()
+    held = _hold(marker)
     output.say("Starting a host...")
-    with ThrowawayHost(port=port, keep=keep, remove=[marker]) as host, Api(host.server, host.token) as api:
+    remove = [held] if held else []
+    with (
+        ThrowawayHost(port=port, keep=keep, remove=remove, command=command) as host,
+        Api(host.server, host.token) as api,
+    ):
         shown = _get_micro(api, wanted)
         micro = MicroDirectory(
             wanted.root,
@@ -142,9 +152,9 @@ def _run(wanted: Wanted, marker: Path, *, port: int, keep: Path | None) -> None:
             host.server,
             is_kept=False,
         )
-        _mark(
-            marker, {"server": host.server, "token": host.token, "micro": f"{wanted.project}/{shown['id']}"}
-        )
+        if held:
+            told = {"server": host.server, "token": host.token, "micro": f"{wanted.project}/{shown['id']}"}
+            _write(held, json.dumps(told).encode())
         try:
             _show_executions(host, micro)
             _keep_live(host, api, micro, wanted, shown["endpoint"])
@@ -246,18 +256,48 @@ def _name(text: str) -> str:
     ]
 
 
-def _mark(marker: Path, content: Mapping[str, str]) -> None:
+def _hold(marker: Path) -> Held | None:
+    """Hold a directory's marker, and remove those that were left behind; None when there can be none.
+
+    One that was killed a moment ago is waited for. Raises: CliError when a `deta dev` goes on holding it.
+    """
     try:
         marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.replace_file(marker, json.dumps(content) + "\n", mode=settings.SECRET_MODE)
+        leftovers.sweep(marker.parent, "*.json")
+        return _wait_for(marker)
     except OSError as error:
         output.warn(
             f"'{marker}' cannot be written ({error.strerror}): --shell-variables will not know of this one."
         )
+        return None
+
+
+def _wait_for(marker: Path) -> Held:
+    deadline = time.monotonic() + WAIT_S
+    while (held := leftovers.find_file(marker)) is None:
+        if found := _find_running(marker):
+            raise CliError(
+                f"A `deta dev` runs for this directory already: {found['server']}",
+                "End it (Ctrl-C in its terminal), or use it: deta dev --shell-variables",
+            )
+        if time.monotonic() > deadline:
+            raise CliError("Another `deta dev` begins or ends for this directory.", "Try again in a moment.")
+        time.sleep(POLL_S)
+    return held
+
+
+def _write(held: Held, content: bytes) -> None:
+    """Write what a marker says; there is room for it, or it says nothing."""
+    assert held.descriptor is not None, "a held file is open"
+    with contextlib.suppress(OSError):
+        os.ftruncate(held.descriptor, 0)
+        os.pwrite(held.descriptor, content, 0)
 
 
 def _find_running(marker: Path) -> Mapping[str, str] | None:
-    """Give what a marker says when its host answers."""
+    """Give what a marker says when it is held and its host answers."""
+    if not leftovers.is_held(marker):
+        return None
     try:
         content = json.loads(marker.read_text(encoding="utf-8"))
         with Api(content["server"], content["token"]) as api:
@@ -265,14 +305,6 @@ def _find_running(marker: Path) -> Mapping[str, str] | None:
     except (OSError, ValueError, KeyError, CliError):
         return None
     return dict(content)
-
-
-def _refuse_second(marker: Path) -> None:
-    if found := _find_running(marker):
-        raise CliError(
-            f"A `deta dev` runs for this directory already: {found['server']}",
-            "End it (Ctrl-C in its terminal), or use it: deta dev --shell-variables",
-        )
 
 
 def _shell_variables(marker: Path) -> str:

@@ -17,10 +17,11 @@ from microhost.cli.commands.details import PATH
 from microhost.cli.failures import CliError
 from microhost.cli.following import Event
 from microhost.cli.main import Session
+from microhost.cli.reader import while_read
 
 ND_JSON = "application/x-ndjson"
 MS = 1000
-FAILED = 500
+FAULT = 500
 
 
 @click.command()
@@ -39,7 +40,8 @@ def logs(session: Session, /, path: Path, as_json: bool, follow: bool, **wanted:
     filters = {names.get(name, name): str(value) for name, value in wanted.items() if value is not None}
     open_stream = partial(open_log, session.api, f"{API}{micro.address}/logs")
     if follow:
-        show(following.follow(open_stream, filters, output.say), as_json=as_json)
+        with while_read():
+            show(following.follow(open_stream, filters, output.say), as_json=as_json)
         return
     with open_stream(filters) as response:
         show(following.read(response), as_json=as_json)
@@ -66,7 +68,7 @@ def show(events: Iterable[Event], *, as_json: bool) -> None:
             output.give(json.dumps(event))
             continue
         head, *printed = (output.one_line(each) for each in lines(event))
-        output.give(click.style(head, fg="red") if event["status"] >= FAILED else head)
+        output.give(click.style(head, fg="red") if event["status"] >= FAULT else head)
         for each in printed:
             output.give(each)
 

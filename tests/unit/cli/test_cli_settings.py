@@ -58,11 +58,32 @@ def test_a_forgotten_token_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://x", "http://", "http://x/path", "http://x:port", "http://[x"]
+    "url",
+    ["localhost:8000", "ftp://x", "http://", "http://x/path", "http://x#y", "http://x:port", "http://[x"],
 )
 def test_what_is_no_server_is_said(tmp_path: Path, url: str) -> None:
     with pytest.raises(CliError, match="MICROHOST_URL says .* which is no server's URL"):
         _ = Settings(tmp_path, {"MICROHOST_URL": url}).server
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host", "https://secret@host:1/x", "ftp://me:secret@host"])
+def test_a_name_and_a_password_are_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CliError, match="--server holds a user's name or a password") as told:
+        _ = Settings(tmp_path, {}, url).server
+    assert "secret" not in told.value.message + told.value.hint
+    assert told.value.exit_code == 2
+
+
+def test_without_a_home_directory_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", lost)
+    settings = Settings(None, {"MICROHOST_URL": "http://x", "DETA_ACCESS_TOKEN": "t"})
+    assert (settings.server, settings.find_token()) == ("http://x", "t")
+    with pytest.raises(CliError, match="There is no home directory") as told:
+        _ = Settings(None, {}).server
+    assert told.value.hint.startswith("Set HOME")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "\x00"])

@@ -55,6 +55,30 @@ def test_a_refusal_of_another_shape_still_tells_the_status(body: dict[str, objec
     assert Api("http://localhost:1", None).refusal(422, body).message == "The server answered 422."
 
 
+def test_a_refusal_without_any_status_is_a_sentence() -> None:
+    told = Api("http://localhost:1", None).refusal(0, {"status": "?"})
+    assert told.message == "The server refuses it, and does not say why."
+
+
+def test_a_redirection_names_where_to_and_is_not_followed() -> None:
+    answer = httpx2.Response(302, headers={"location": "https://other.example/x"}, content=b"")
+    told = Api("http://localhost:1", None).refuse(answer)
+    assert (told.message, told.hint) == (
+        "The server answered 302.",
+        "It sends on to https://other.example. If that is your server: --server URL.",
+    )
+    inside = Api("http://localhost:1", None).refuse(httpx2.Response(302, headers={"location": "/login"}))
+    assert inside.hint == "Name the right server: --server URL, or MICROHOST_URL."
+
+
+@pytest.mark.parametrize(
+    ("told", "pause_s"), [("7", 7.0), ("999", 60.0), ("", 1.0), ("-1", 1.0), ("soon", 1.0)]
+)
+def test_when_to_ask_again_is_taken_within_reason(told: str, pause_s: float) -> None:
+    answer = httpx2.Response(429, headers={"retry-after": told}, content=b"{}")
+    assert Api("http://localhost:1", None).refuse(answer).retry_after_s == pause_s
+
+
 def test_failures_warnings_and_hints_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     output.fail(CliError(f"{HOSTILE}\nmore {HOSTILE}", HOSTILE, log=HOSTILE))
     output.warn(HOSTILE)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from microhost.cli import throwaway
+from microhost.cli import holding, leftovers, throwaway
 from microhost.cli.failures import CliError
 from microhost.cli.throwaway import ThrowawayHost, clean_environment
 from tests.driving import wait_until
@@ -58,8 +58,9 @@ def running(pid_file: Path) -> tuple[int, Path]:
 
 def test_it_ends_and_its_data_go(pid_file: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    marker.touch()
-    with ThrowawayHost(command=command(HOST), remove=[marker]) as host:
+    held = leftovers.find_file(marker)
+    assert held is not None
+    with ThrowawayHost(command=command(HOST), remove=[held]) as host:
         pid, data = running(pid_file)
         assert (host.server, host.token) == ("http://localhost:4321", "a_b")
         assert is_alive(pid) and data.exists()
@@ -90,16 +91,80 @@ def test_it_does_not_outlive_a_killed_starter(pid_file: Path) -> None:
         wait_until(lambda: not data.parent.exists(), "its data go")
 
 
-def test_it_does_not_outlive_a_killed_holder(pid_file: Path) -> None:
+def holder_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_it_does_not_outlive_a_killed_holder_and_its_data_go_at_the_end(pid_file: Path) -> None:
+    with ThrowawayHost(command=command(HOST)):
+        pid, data = running(pid_file)
+        os.kill(holder_of(pid), signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), "the host ends")
+        assert data.exists()
+    assert not data.parent.exists()
+
+
+def test_what_a_killed_starter_and_its_killed_holder_leave_the_next_one_removes(pid_file: Path) -> None:
     with start_starter() as starter:
         pid, data = running(pid_file)
-        holder = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(holder, signal.SIGKILL)
-        wait_until(lambda: not is_alive(pid), "the host ends")
         starter.kill()
-    for each in sorted(data.parent.rglob("*"), reverse=True):
-        each.unlink() if each.is_file() else each.rmdir()
-    data.parent.rmdir()
+        starter.wait()
+        os.kill(holder_of(pid), signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), "the host ends")
+    with ThrowawayHost(command=command(HOST)):
+        _, other = running(pid_file)
+        wait_until(lambda: not data.parent.exists(), "the first one's data are gone")
+        assert other.exists()
+
+
+def test_two_at_once_leave_each_others_data_alone(pid_file: Path) -> None:
+    with ThrowawayHost(command=command(HOST)):
+        _, data = running(pid_file)
+        with ThrowawayHost(command=command(HOST)):
+            assert running(pid_file)[1] != data
+        assert data.exists()
+
+
+def test_a_host_that_does_not_end_is_a_sentence(pid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throwaway, "STOP_S", 0.2)
+    stubborn = HOST.replace("import os,", "import signal; signal.signal(15, signal.SIG_IGN)\nimport os,")
+    host = ThrowawayHost(command=command(stubborn))
+    pid, data = running(pid_file)
+    with pytest.raises(CliError, match="did not end within"):
+        host.stop()
+    os.kill(pid, signal.SIGKILL)
+    assert not data.parent.exists()
+    host.stop()
+
+
+def test_a_command_whose_holder_died_before_it_could_be_told_ends(tmp_path: Path) -> None:
+    code = "import sys; from microhost.cli.holding import _end_with_parent as end; end(int(sys.argv[1])); print('on')"
+    for parent, told in ((os.getpid(), "on\n"), (1, "")):
+        done = subprocess.run([sys.executable, "-c", code, str(parent)], capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == (told, 0 if told else holding.ORPHANED)
+
+
+def test_its_log_stays_short_and_its_end_is_told(pid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throwaway, "LOG_FILE_BYTES", 10_000)
+    chatter = (
+        "for n in range(3_000):\n    print('word', n, file=sys.stderr, flush=True)\n    time.sleep(0.0002)\n"
+    )
+    code = HOST.replace("time.sleep(600)", f"{chatter}sys.exit('warden: over')")
+    with ThrowawayHost(command=command(code)) as host:
+        sizes = []
+
+        def failure() -> CliError | None:
+            try:
+                host.check()
+            except CliError as error:
+                return error
+            sizes.append(os.fstat(host._log.file.fileno()).st_size)
+            return None
+
+        told = wait_until(failure, "its end is seen", every_s=0.005)
+        assert told.message == "The host has ended. over"
+        assert told.log.endswith("word 2998\nword 2999")
+        assert min(sizes[sizes.index(max(sizes)) :]) < max(sizes), "the file was cut"
 
 
 def test_one_that_does_not_start_is_told_in_its_own_words() -> None:

@@ -206,7 +206,7 @@ def build_host(data: Path) -> Host:
         catalog=catalog,
         deployer=deployer,
         environments=environments,
-        executions=Executions(stores.events),
+        executions=Executions(stores.events, stores.exchanges),
         pool=pool,
         schedules=schedules,
         accounts=accounts,

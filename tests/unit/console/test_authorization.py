@@ -16,6 +16,7 @@ from microhost.accounts.browsers import ENTER_PATH
 from microhost.console.app import list_endpoints
 from microhost.console.guard import Guard
 from microhost.console.routes import API, Endpoint, Policy, build
+from microhost.console.site import Site
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.throttle import CLIENTS_REMEMBERED
@@ -24,7 +25,6 @@ from microhost.records import Session, User
 pytestmark = pytest.mark.anyio
 PUBLIC = {
     ("GET", "/health"),
-    ("GET", "/login/cli"),
     ("GET", ENTER_PATH),
     ("GET", f"{API}/openapi.json"),
     ("GET", f"{API}/version"),
@@ -48,13 +48,13 @@ def test_an_endpoint_without_a_policy_cannot_be_built(host: Host) -> None:
         Endpoint(method="GET", path="/x", handler=handler, summary="x")  # type: ignore[call-arg]
     undecided = Endpoint(method="GET", path="/x", handler=handler, summary="x", policy=None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="declares no policy"):
-        build([undecided], Guard(host.services.accounts))
+        build([undecided], Guard(host.services.accounts), Site())
 
 
 def test_two_endpoints_cannot_share_an_address(host: Host) -> None:
     endpoints = list_endpoints(host.services)
     with pytest.raises(ValueError, match="declared twice"):
-        build([*endpoints, endpoints[0]], Guard(host.services.accounts))
+        build([*endpoints, endpoints[0]], Guard(host.services.accounts), Site())
 
 
 async def make_credentials(client: httpx.AsyncClient) -> dict[str, str]:

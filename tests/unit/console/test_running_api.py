@@ -271,7 +271,7 @@ async def test_the_doctor_tells_guards_and_runtimes(client: httpx.AsyncClient) -
 
 
 async def test_followers_end_with_what_was_recorded_and_later_ones_with_the_past(host: Host) -> None:
-    executions = Executions(host.stores.events)
+    executions = Executions(host.stores.events, host.stores.exchanges)
     make = Execution(
         id="e1",
         micro_id="m",
