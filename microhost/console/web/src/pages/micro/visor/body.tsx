@@ -1,18 +1,34 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Button } from "../../../components/button";
-import { Notice } from "../../../components/feedback";
+import { Notice, Skeleton } from "../../../components/feedback";
 import { Copy } from "../../../components/showing";
 import { bytes } from "../../../lib/format";
 import type { RecordedBody } from "../../../lib/types";
 import { classify, hexDump, type Shown } from "./bodies";
-import { type Headers, mediaType } from "./headers";
+import { type Headers, headerValue, mediaType } from "./headers";
 import { Scrolled } from "./scrolled";
+import { useUnpacked } from "./unpacking";
 import styles from "./visor.module.css";
 
 const FIRST_BYTES = 2048;
 
 /** A body as it is best read; everything in it is shown, and nothing of it is run. */
 export function BodyView({ body, headers }: { body: RecordedBody; headers: Headers }) {
+  const unpacked = useUnpacked(body, headers);
+  if (!unpacked) return <Skeleton />;
+  const sent = unpacked === body ? undefined : body.bytes;
+  return <Readable body={unpacked} headers={headers} sent={sent} />;
+}
+
+function Readable({
+  body,
+  headers,
+  sent,
+}: {
+  body: RecordedBody;
+  headers: Headers;
+  sent: number | undefined;
+}) {
   const shown = useMemo(() => classify(body, headers), [body, headers]);
   const [raw, setRaw] = useState(false);
   if (shown.kind === "nothing" && body.bytes === 0) return <p class="soft">No body.</p>;
@@ -22,6 +38,7 @@ export function BodyView({ body, headers }: { body: RecordedBody; headers: Heade
       <div class="row between">
         <span class="soft">
           {mediaType(headers) || "no type told"} · {bytes(body.bytes)}
+          {sent !== undefined && ` (sent as ${bytes(sent)} of ${headerValue(headers, "content-encoding")})`}
         </span>
         <span class="row">
           {switchable && (

@@ -2,10 +2,12 @@ import { Check, TriangleAlert } from "lucide-preact";
 import { useEffect, useState } from "preact/hooks";
 import { Notice, Skeleton } from "../../../components/feedback";
 import { bytes, duration, plural } from "../../../lib/format";
-import type { RecordedResponse, Replayed } from "../../../lib/types";
+import type { RecordedBody, RecordedResponse, Replayed } from "../../../lib/types";
 import { comparable } from "./bodies";
 import { type Line, type Piece, pairHeaders, sideBySide } from "./compare";
+import type { Headers } from "./headers";
 import { Scrolled } from "./scrolled";
+import { useUnpacked } from "./unpacking";
 import styles from "./visor.module.css";
 import { causeName } from "./words";
 
@@ -83,9 +85,15 @@ function Told({ same, children }: { same: boolean; children: preact.ComponentChi
   );
 }
 
+const NO_BODY: RecordedBody = { text: null, base64: null, bytes: 0, cut: false };
+const NO_HEADERS: Headers = [];
+
 function Bodies({ before, after }: { before: RecordedResponse | null; after: RecordedResponse | null }) {
-  const left = comparable(before?.body, before?.headers ?? []);
-  const right = comparable(after?.body, after?.headers ?? []);
+  const leftBody = useUnpacked(before?.body ?? NO_BODY, before?.headers ?? NO_HEADERS);
+  const rightBody = useUnpacked(after?.body ?? NO_BODY, after?.headers ?? NO_HEADERS);
+  if (!leftBody || !rightBody) return <Skeleton />;
+  const left = comparable(leftBody, before?.headers ?? NO_HEADERS);
+  const right = comparable(rightBody, after?.headers ?? NO_HEADERS);
   if (left === null || right === null) {
     const same = before?.body.base64 === after?.body.base64;
     return (
