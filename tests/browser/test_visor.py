@@ -425,6 +425,6 @@ def test_visor_has_no_barriers(page: Page, seen: Micro, host: Host, theme: Any, 
         "none": "?text=nothing-has-this",
     }.items():
         open_visor(page, seen, more)
-        page.wait_for_function("!document.querySelector('.skeleton')")
+        page.locator(".skeleton").first.wait_for(state="detached")
         assert find_barriers(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
