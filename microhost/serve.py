@@ -14,6 +14,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -23,12 +24,14 @@ import uvloop
 
 from microhost import settings as settings_module
 from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.drive.http import create_app as create_drive
 from microhost.drive.upkeep import Upkeep
 from microhost.errors import ClientError, HostError
+from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
@@ -44,6 +47,7 @@ from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
+from microhost.records import Micro
 from microhost.settings import Settings
 from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
@@ -117,6 +121,7 @@ class Host:
         )
         self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
         self.directory = Directory()
+        self.names = Names(settings.domain)
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
@@ -139,6 +144,7 @@ class Host:
             clock=utc_now,
         )
         self.accounts = Accounts(stores.meta, self.directory, clock=utc_now)
+        self.entries = Entries(self.accounts, self.locate, time.monotonic)
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -150,6 +156,7 @@ class Host:
             pool=self.pools,
             schedules=self.scheduler,
             accounts=self.accounts,
+            entries=self.entries,
             doctor=self.warden.doctor,
             clock=utc_now,
         )
@@ -179,6 +186,7 @@ class Host:
                     self.directory,
                     self.pools,
                     settings,
+                    entries=self.entries,
                     connections=connections - connections // INSIDE_SHARE,
                 ),
                 ws="none",
@@ -231,6 +239,15 @@ class Host:
                 log.info("set the owner's password")
         except ClientError as error:
             raise HostError(f"owner's password: {error.message}") from error
+
+    def locate(self, host: bytes) -> Micro | None:
+        """Find the Micro that a `Host` value leads to."""
+        place = self.names.find(host)
+        if place is None:
+            return None
+        find, find_domain = self.directory.find, self.directory.find_domain
+        route = find(place.label) if place.label else find_domain(place.name)
+        return route.micro if route else None
 
     def list_project_ids(self) -> set[str]:
         """Give the ids of the projects there are."""

@@ -178,12 +178,15 @@ class Accounts:
 
         Raises: NotFoundError when it is not valid; ClientError when the password will not do, and then it still is.
         """
-        self._check_guesses(client)
         digest = keys.digest_of(code)
         invited = self.users.find_invited(digest, now=self.clock())
         if invited is None:
-            self._wrong.add(client)
-            raise NotFoundError("This invitation is not valid any more. Ask the owner for another one.")
+            raise self._wrong_guess(
+                client,
+                "",
+                "This invitation is not valid any more. Ask the owner for another one.",
+                status=404,
+            )
         check_password(password, invited.name)
         hashed = await self._passwords.hash(password, client)
         user = await asyncio.to_thread(self.users.accept_invitation, digest, hashed, now=self.clock())
@@ -252,13 +255,15 @@ class Accounts:
         if self._wrong.is_full(key):
             raise _too_many()
 
-    def _wrong_guess(self, client: str, pair: str, message: str) -> ClientError | OverloadedError:
+    def _wrong_guess(
+        self, client: str, pair: str, message: str, *, status: int = 401
+    ) -> ClientError | OverloadedError:
         if pair:
             self._wrong.add(pair)
         if self._wrong.is_full(client):
             return _too_many()
         self._wrong.add(client)
-        return ClientError(message, status=401)
+        return ClientError(message, status=status)
 
 
 def _too_many() -> OverloadedError:

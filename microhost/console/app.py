@@ -11,6 +11,7 @@ from microhost.console.bases import BaseEndpoints
 from microhost.console.deployments import Deployments
 from microhost.console.domains import Domains
 from microhost.console.drives import DriveEndpoints
+from microhost.console.entering import Entering
 from microhost.console.guard import Guard
 from microhost.console.logins import LoginEndpoints
 from microhost.console.micros import Micros
@@ -49,6 +50,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             LoginEndpoints(services),
             Sessions(services),
             Users(services),
+            Entering(services),
         )
         for endpoint in part.endpoints()
     ]

@@ -31,8 +31,9 @@ def test_a_new_micro_lets_no_stranger_in_and_runs_none_of_its_code(closed: Micro
     assert all(each["path"] != "/secret" for each in closed.events())
 
 
-def test_a_browser_gets_a_page(closed: Micro) -> None:
-    answer = closed.call("/", headers={"Accept": "text/html,application/xhtml+xml"})
+def test_a_browser_that_cannot_be_let_in_gets_a_page(closed: Micro) -> None:
+    page = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "no-cors"}
+    answer = closed.call("/", headers=page)
     assert answer.status_code == 401
     assert answer.headers["content-type"].startswith("text/html")
 

@@ -196,15 +196,21 @@ def test_a_login_that_a_member_approves_gets_the_members_token(host: Host) -> No
     assert bearer(host, given["token"]) == 401
 
 
-def test_guessing_passwords_is_slowed_down_without_locking_others_out(host: Host) -> None:
-    browser, user_id = member(host, "guessed")
-    guessing = Browser(host)
-    statuses = [guessing.log_in(name="guessed", password=f"guess {n} of it").status_code for n in range(21)]
-    assert statuses == [401] * 20 + [429]
-    assert guessing.log_in(name="Guessed", password=PASSWORD).status_code == 429
-    assert browser.api("GET", "/session").status_code == 200
-    assert Browser(host).log_in(name="owner", password=PASSWORD).status_code == 201
-    host.api("DELETE", f"/users/{user_id}")
+def test_guessing_passwords_is_slowed_down_without_locking_others_out(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data", environment={"MICROHOST_OWNER_PASSWORD": PASSWORD})
+    try:
+        browser, _ = member(host, "guessed")
+        guessing = Browser(host)
+        statuses = [
+            guessing.log_in(name="guessed", password=f"guess {n} of it").status_code for n in range(21)
+        ]
+        assert statuses == [401] * 20 + [429]
+        assert guessing.log_in(name="Guessed", password=PASSWORD).status_code == 429
+        assert browser.api("GET", "/session").status_code == 200
+        assert Browser(host).log_in(name="owner", password=PASSWORD).status_code == 201
+        member(host, "another")
+    finally:
+        assert host.stop() == 0
 
 
 def test_the_command_sets_the_owners_password_beside_a_running_host(host: Host) -> None:

@@ -32,14 +32,14 @@ export default function Visor({ micro, reload }: { micro: Micro; reload: () => P
     onSent: (one: Sent) => setSent((known) => withSent(known, one)),
   };
   return (
-    <div class={styles.visor}>
+    <div class={place.chosen ? `${styles.visor} ${styles.chosen}` : styles.visor}>
       {!micro.visor && <VisorIsOff micro={micro} reload={reload} />}
       <Bar micro={micro} stream={live.stream} paused={paused} onPause={setPaused} />
       <FilterBar
         filter={filter}
         onChange={(filter) => go(window.location.pathname + writeFilter(place.search, filter), true)}
       />
-      <div class={`${styles.panes} ${place.chosen ? styles.chosen : ""}`}>
+      <div class={styles.panes}>
         <section class={styles.listPane} aria-label="Event list">
           <EventList
             key={filtered("", filter)}
@@ -92,8 +92,9 @@ function Bar({
 }) {
   const [words, kind] = paused ? ["Paused", "warn"] : STREAMS[stream];
   const Picture = paused ? Play : Pause;
+  const address = micro.subdomain_endpoint ?? micro.endpoint;
   return (
-    <div class="row between">
+    <div class={`row between ${styles.toolbar}`}>
       <div class="row">
         <span class={`badge dot ${kind} ${styles.stream}`} role="status">
           {words}
@@ -102,8 +103,8 @@ function Bar({
           <Picture size={14} aria-hidden="true" /> {paused ? "Go on" : "Pause"}
         </Button>
       </div>
-      <a class={styles.link} href={micro.endpoint} target="_blank" rel="noreferrer">
-        <span class="cut">{micro.endpoint.replace(/^https?:\/\//, "")}</span>
+      <a class={styles.link} href={address} target="_blank" rel="noreferrer">
+        <span class="cut">{address.replace(/^https?:\/\//, "")}</span>
         <ExternalLink size={14} aria-hidden="true" />
         <span class="visually-hidden">(opens in a new tab)</span>
       </a>

@@ -37,6 +37,25 @@ describe("classify", () => {
   });
 });
 
+describe("a form of several parts", () => {
+  const type = typed('multipart/form-data; charset=utf-8; boundary="x--y"');
+  const part = (head: string, value: string) =>
+    `--x--y\r\nContent-Disposition: form-data; ${head}\r\n\r\n${value}\r\n`;
+
+  it("is shown by its fields", () => {
+    const raw = `${part('name="a"', "1\r\n2")}${part('name="f"; filename="n.txt"', "text")}--x--y--\r\n`;
+    expect(classify(text(raw), type)).toMatchObject({
+      kind: "form",
+      fields: [
+        ["a", "1\r\n2"],
+        ["f", 'file "n.txt":\ntext'],
+      ],
+    });
+  });
+
+  it("is text when it is none", () => expect(classify(text("a=1"), type).kind).toBe("text"));
+});
+
 describe("prettyJson", () => {
   it("lays out like the usual, but empty things stay in one line", () => {
     const value = { a: [1, { b: 'x{,:"\\' }], c: {}, d: [], e: null, f: "" };

@@ -1,7 +1,7 @@
 /** Find how a body is best shown. Pure. */
 
 import type { RecordedBody } from "../../../lib/types";
-import { type Headers, mediaType } from "./headers";
+import { type Headers, headerValue, mediaType } from "./headers";
 
 export type Shown =
   | { kind: "nothing" }
@@ -28,6 +28,8 @@ export function classify(body: RecordedBody, headers: Headers): Shown {
   const raw = body.text ?? "";
   if (raw === "") return { kind: "nothing" };
   if (/^application\/x-www-form-urlencoded$/.test(type)) return { kind: "form", fields: readForm(raw), raw };
+  const parts = readMultipart(raw, headerValue(headers, "content-type"));
+  if (parts) return { kind: "form", fields: parts, raw };
   const pretty = looksLikeJson(type, raw) ? prettyJson(raw) : null;
   return pretty === null ? { kind: "text", raw } : { kind: "json", pretty, raw };
 }
@@ -69,6 +71,22 @@ function layOut(raw: string): string {
 
 function readForm(raw: string): [string, string][] {
   return [...new URLSearchParams(raw)];
+}
+
+/** Read the fields of a multipart form that is text; files among them by their names. Null when it is none. */
+function readMultipart(raw: string, contentType: string): [string, string][] | null {
+  const boundary = /^multipart\/form-data\s*;.*?\bboundary="?([^";]{1,70})"?/i.exec(contentType)?.[1];
+  if (!boundary) return null;
+  const parts = `\r\n${raw}`.split(`\r\n--${boundary}`).slice(1);
+  const fields = parts.flatMap((part): [string, string][] => {
+    const end = part.indexOf("\r\n\r\n");
+    const name = /\bname="([^"]*)"/i.exec(part.slice(0, Math.max(end, 0)))?.[1];
+    if (end < 0 || name === undefined) return [];
+    const file = /\bfilename="([^"]*)"/i.exec(part.slice(0, end))?.[1];
+    const value = part.slice(end + 4);
+    return [[name, file === undefined ? value : `file "${file}":\n${value}`]];
+  });
+  return fields.length ? fields : null;
 }
 
 /** Decode base64; what is none gives nothing. */

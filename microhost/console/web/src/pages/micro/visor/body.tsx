@@ -1,17 +1,34 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Button } from "../../../components/button";
-import { Notice } from "../../../components/feedback";
+import { Notice, Skeleton } from "../../../components/feedback";
 import { Copy } from "../../../components/showing";
 import { bytes } from "../../../lib/format";
 import type { RecordedBody } from "../../../lib/types";
 import { classify, hexDump, type Shown } from "./bodies";
-import { type Headers, mediaType } from "./headers";
+import { type Headers, headerValue, mediaType } from "./headers";
+import { Scrolled } from "./scrolled";
+import { useUnpacked } from "./unpacking";
 import styles from "./visor.module.css";
 
 const FIRST_BYTES = 2048;
 
 /** A body as it is best read; everything in it is shown, and nothing of it is run. */
 export function BodyView({ body, headers }: { body: RecordedBody; headers: Headers }) {
+  const unpacked = useUnpacked(body, headers);
+  if (!unpacked) return <Skeleton />;
+  const sent = unpacked === body ? undefined : body.bytes;
+  return <Readable body={unpacked} headers={headers} sent={sent} />;
+}
+
+function Readable({
+  body,
+  headers,
+  sent,
+}: {
+  body: RecordedBody;
+  headers: Headers;
+  sent: number | undefined;
+}) {
   const shown = useMemo(() => classify(body, headers), [body, headers]);
   const [raw, setRaw] = useState(false);
   if (shown.kind === "nothing" && body.bytes === 0) return <p class="soft">No body.</p>;
@@ -21,6 +38,7 @@ export function BodyView({ body, headers }: { body: RecordedBody; headers: Heade
       <div class="row between">
         <span class="soft">
           {mediaType(headers) || "no type told"} · {bytes(body.bytes)}
+          {sent !== undefined && ` (sent as ${bytes(sent)} of ${headerValue(headers, "content-encoding")})`}
         </span>
         <span class="row">
           {switchable && (
@@ -52,17 +70,16 @@ function Content({ shown, raw }: { shown: Shown; raw: boolean }) {
 /** A text in a box that can be scrolled, by keyboard too. */
 export function Text({ text, label = "Body", exact }: { text: string; label?: string; exact?: boolean }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class={styles.text} tabIndex={0} aria-label={label}>
+    <Scrolled label={label} class={styles.text}>
       <pre class={exact ? styles.exact : undefined}>{text}</pre>
-    </section>
+    </Scrolled>
   );
 }
 
 function Fields({ fields }: { fields: [string, string][] }) {
   return (
-    <div class="table">
-      <table class={styles.headers} aria-label="Fields of the form">
+    <Scrolled label="Fields of the form">
+      <table class={styles.headers}>
         <tbody>
           {fields.map(([name, value], at) => (
             <tr key={at}>
@@ -72,7 +89,7 @@ function Fields({ fields }: { fields: [string, string][] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }
 

@@ -8,8 +8,12 @@ import { BLANK, check, type Draft, draftOf, METHODS, type Problems, type Row, re
 import { Back } from "./event-head";
 import { EventView, type EventViewProps, send } from "./event-view";
 import { useEvent } from "./exchanges";
+import { hiddenParameters } from "./headers";
 import { addressOf } from "./place";
 import styles from "./visor.module.css";
+
+/** What the host writes in the place of a hidden value. */
+const MASK = "***";
 
 type Props = Omit<EventViewProps, "id">;
 
@@ -30,6 +34,7 @@ export function HttpClient({ from, ...props }: Props & { from: string }) {
           key={from}
           {...props}
           start={recorded ? draftOf(recorded) : BLANK}
+          hidden={recorded ? hiddenParameters(recorded.masked) : []}
           cut={recorded?.body.cut ?? false}
         />
       )}
@@ -37,7 +42,7 @@ export function HttpClient({ from, ...props }: Props & { from: string }) {
   );
 }
 
-function Form({ start, cut, ...props }: Props & { start: Draft; cut: boolean }) {
+function Form({ start, cut, hidden, ...props }: Props & { start: Draft; cut: boolean; hidden: string[] }) {
   const [draft, setDraft] = useState(start);
   const [problems, setProblems] = useState<Problems>({});
   const [result, setResult] = useState("");
@@ -69,6 +74,12 @@ function Form({ start, cut, ...props }: Props & { start: Draft; cut: boolean }) 
         }}
       >
         <RequestLine draft={draft} problems={problems} change={change} />
+        {hidden.length > 0 && draft.target.includes(MASK) && (
+          <Notice kind="warn">
+            {hidden.join(", ")}: hidden in the address when it was recorded. Put the value where {MASK}{" "}
+            stands.
+          </Notice>
+        )}
         <HeaderRows rows={draft.rows} problem={problems.headers} onChange={(rows) => change({ rows })} />
         {cut && (
           <Notice kind="warn">

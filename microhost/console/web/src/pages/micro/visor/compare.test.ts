@@ -28,7 +28,7 @@ describe("pairHeaders", () => {
       ],
     );
     expect(paired).toEqual([
-      { name: "date", left: "1", right: "2", same: false },
+      { name: "date", left: "1", right: "2", same: true },
       { name: "x", left: "1", right: "1", same: true },
       { name: "x", left: "2", right: null, same: false },
       { name: "y", left: null, right: "3", same: false },

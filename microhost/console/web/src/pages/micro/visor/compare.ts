@@ -45,6 +45,9 @@ function linesOf(text: string): string[] {
   return lines;
 }
 
+/** These tell when an answer was made, not what it is. */
+const OF_THE_MOMENT = new Set(["date", "age"]);
+
 /** Pair headers by name, in the order of their first appearance; several values of one name stand in one line each. */
 export function pairHeaders(left: Headers, right: Headers): (Line & { name: string })[] {
   const names = [...new Set([...left, ...right].map(([name]) => name.toLowerCase()))];
@@ -53,7 +56,8 @@ export function pairHeaders(left: Headers, right: Headers): (Line & { name: stri
     const rights = valuesOf(right, name);
     return Array.from({ length: Math.max(lefts.length, rights.length) }, (_, at) => {
       const [one, other] = [lefts[at] ?? null, rights[at] ?? null];
-      return { name, left: one, right: other, same: one === other };
+      const same = one === other || (one !== null && other !== null && OF_THE_MOMENT.has(name));
+      return { name, left: one, right: other, same };
     });
   });
 }

@@ -2,9 +2,12 @@ import { Check, TriangleAlert } from "lucide-preact";
 import { useEffect, useState } from "preact/hooks";
 import { Notice, Skeleton } from "../../../components/feedback";
 import { bytes, duration, plural } from "../../../lib/format";
-import type { RecordedResponse, Replayed } from "../../../lib/types";
+import type { RecordedBody, RecordedResponse, Replayed } from "../../../lib/types";
 import { comparable } from "./bodies";
 import { type Line, type Piece, pairHeaders, sideBySide } from "./compare";
+import type { Headers } from "./headers";
+import { Scrolled } from "./scrolled";
+import { useUnpacked } from "./unpacking";
 import styles from "./visor.module.css";
 import { causeName } from "./words";
 
@@ -20,8 +23,8 @@ export function Comparison({ replayed }: { replayed: Replayed }) {
   const outcome: Line = line(outcomeOf(recorded), outcomeOf(replayed));
   return (
     <div class={styles.comparison}>
-      <div class="table">
-        <table class={styles.sides} aria-label="Outcome, recorded and new">
+      <Scrolled label="Outcome, recorded and new">
+        <table class={styles.sides}>
           <thead>
             <tr>
               <th scope="col">
@@ -44,7 +47,7 @@ export function Comparison({ replayed }: { replayed: Replayed }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scrolled>
       <Told same={outcome.same && differing === 0}>
         {outcome.same ? "Same outcome" : "Another outcome"},{" "}
         {differing === 0 ? "same headers" : `${plural(differing, "header differs", "headers differ")}`}
@@ -82,9 +85,15 @@ function Told({ same, children }: { same: boolean; children: preact.ComponentChi
   );
 }
 
+const NO_BODY: RecordedBody = { text: null, base64: null, bytes: 0, cut: false };
+const NO_HEADERS: Headers = [];
+
 function Bodies({ before, after }: { before: RecordedResponse | null; after: RecordedResponse | null }) {
-  const left = comparable(before?.body, before?.headers ?? []);
-  const right = comparable(after?.body, after?.headers ?? []);
+  const leftBody = useUnpacked(before?.body ?? NO_BODY, before?.headers ?? NO_HEADERS);
+  const rightBody = useUnpacked(after?.body ?? NO_BODY, after?.headers ?? NO_HEADERS);
+  if (!leftBody || !rightBody) return <Skeleton />;
+  const left = comparable(leftBody, before?.headers ?? NO_HEADERS);
+  const right = comparable(rightBody, after?.headers ?? NO_HEADERS);
   if (left === null || right === null) {
     const same = before?.body.base64 === after?.body.base64;
     return (
@@ -118,8 +127,8 @@ function Lines({ left, right }: { left: string; right: string }) {
   }, [left, right]);
   if (!lines) return <Skeleton />;
   return (
-    <div class={`table ${styles.diff}`}>
-      <table class={styles.sides} aria-label="Body, recorded and new">
+    <Scrolled label="Body, recorded and new" class={styles.diff}>
+      <table class={styles.sides}>
         <thead>
           <tr>
             <th scope="col">Recorded</th>
@@ -135,7 +144,7 @@ function Lines({ left, right }: { left: string; right: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }
 

@@ -1,5 +1,6 @@
 /** Name a Micro's deployments where one is to be chosen. */
 
+import { useEffect } from "preact/hooks";
 import { url } from "../../../lib/api";
 import { relative } from "../../../lib/format";
 import { useLoad } from "../../../lib/loading";
@@ -16,10 +17,16 @@ export function useDeployments(micro: Micro): Deployments {
   const loaded = useLoad<{ deployments: Deployment[] }>(
     micro.live_deployment ? url`/projects/${micro.project}/micros/${micro.id}/deployments` : null,
   );
-  const all = loaded.data?.deployments ?? [];
+  const known = loaded.data?.deployments;
+  const missing = micro.live_deployment !== null && known?.every(({ id }) => id !== micro.live_deployment);
+  useEffect(() => {
+    // another one was deployed meanwhile
+    if (missing) void loaded.reload();
+  }, [missing, micro.live_deployment]);
+  const all = known ?? [];
   const now = new Date();
-  const live = all.find(({ state }) => state === "live");
-  const others = all.filter(({ state }) => state !== "live");
+  const live = all.find(({ id }) => id === micro.live_deployment);
+  const others = all.filter(({ id }) => id !== micro.live_deployment);
   return {
     options: [
       ["", live ? `Live deployment, #${live.number}` : "Live deployment"],

@@ -7,6 +7,7 @@ import { BodyView, Text } from "./body";
 import type { Deployments } from "./deployments";
 import type { Sent } from "./exchanges";
 import { HeaderTable } from "./header-table";
+import { hiddenParameters } from "./headers";
 import { LeftOut, ReplayTab } from "./replay";
 import styles from "./visor.module.css";
 import { causeName, causeSentence } from "./words";
@@ -137,6 +138,7 @@ function RequestView({
   called: string;
 }) {
   const { method, target, headers, masked, body } = request;
+  const hidden = hiddenParameters(masked);
   return (
     <div class={styles.body}>
       {event.trigger === "http" && (
@@ -147,6 +149,7 @@ function RequestView({
           <Copy text={target} label="Copy the path" />
         </p>
       )}
+      {hidden.length > 0 && <p class="help">Hidden in the address, as a credential: {hidden.join(", ")}.</p>}
       <BodyView key={event.id} body={body} headers={headers} />
       {event.trigger === "http" && <Titled headers={headers} masked={masked} of={called} />}
     </div>

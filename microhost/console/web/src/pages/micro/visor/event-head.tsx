@@ -1,4 +1,5 @@
 import { ArrowLeft, Pencil, RotateCw } from "lucide-preact";
+import { useEffect, useRef } from "preact/hooks";
 import { IconButton } from "../../../components/button";
 import { Copy, Status, Time } from "../../../components/showing";
 import { duration } from "../../../lib/format";
@@ -11,10 +12,17 @@ import { startWords, subject, verb } from "./words";
 
 const SHORTEST_WAIT_S = 0.001;
 
-/** The way back to the list, where there is room for one of both only. */
+/** The way back to the list, where there is room for one of both only; there the detail begins at its top. */
 export function Back({ href }: { href: string }) {
+  const link = useRef<HTMLAnchorElement>(null);
+  useEffect(() => {
+    const shown = link.current?.offsetParent;
+    if (!shown) return;
+    link.current?.scrollIntoView({ block: "start" });
+    link.current?.focus({ preventScroll: true });
+  }, []);
   return (
-    <a class={`button small ghost ${styles.back}`} href={href}>
+    <a class={`button small ghost ${styles.back}`} href={href} ref={link}>
       <ArrowLeft size={14} aria-hidden="true" /> All events
     </a>
   );
@@ -59,7 +67,11 @@ export function EventHead({
           {!resending && <RotateCw size={16} aria-hidden="true" />}
         </IconButton>
         {isHttp && exchange && (
-          <Copy text={curl(micro.endpoint, exchange.request)} label="Copy as curl" words />
+          <Copy
+            text={curl(micro.subdomain_endpoint ?? micro.endpoint, exchange.request)}
+            label="Copy as curl"
+            words
+          />
         )}
       </div>
     </header>

@@ -82,4 +82,15 @@ describe("the list", () => {
     expect(ids(feed.shown)).toEqual(ids(down(12, 1)));
     expect(feed.more).toBe(false);
   });
+
+  it("moves nothing under a reader when the stream comes back", () => {
+    const old = listed(NOTHING, down(10, 1), false);
+    const feed = listed(old, down(12, 8), true, true);
+    expect(ids(feed.shown)).toEqual(ids(down(10, 1)));
+    expect(ids(feed.held)).toEqual(["e12", "e11"]);
+    const gap = listed(old, down(200, 101), true, true);
+    expect(heldWords(gap)).toBe("100+ new events");
+    expect(ids(released(gap).shown)).toEqual(ids(down(200, 101)));
+    expect(released(gap).more).toBe(true);
+  });
 });

@@ -38,8 +38,9 @@ function trimmed(feed: Feed): Feed {
   return { ...feed, shown: feed.shown.slice(0, feed.room), more: true };
 }
 
-/** Take what the host listed first, beside what the stream has already brought. */
-export function listed(feed: Feed, page: Event[], more: boolean): Feed {
+/** Take what the host listed first, beside what the stream has already brought. While one reads, new ones are held back. */
+export function listed(feed: Feed, page: Event[], more: boolean, reading = false): Feed {
+  if (reading && feed.shown.length > 0) return missed(feed, page);
   const known = new Set(feed.shown.map(({ id }) => id));
   const joins = feed.shown.length === 0 || page.some(({ id }) => known.has(id));
   const newest = page[0] ? endedAt(page[0]) : 0;
@@ -52,6 +53,14 @@ export function listed(feed: Feed, page: Event[], more: boolean): Feed {
     shown: merged(page.map(slim), kept),
     more: keepsMore ? feed.more : more,
   });
+}
+
+/** Hold what was missed while there was no stream; what a page cannot hold leaves a gap below it. */
+function missed(feed: Feed, page: Event[]): Feed {
+  const known = new Set([...feed.shown, ...feed.held].map(({ id }) => id));
+  const gap = page.length > 0 && !page.some(({ id }) => known.has(id));
+  const next = arrived(feed, [...page].reverse(), true);
+  return { ...next, heldMore: next.heldMore || gap };
 }
 
 /** Take what the stream brought, oldest first; while one reads it is held back. */

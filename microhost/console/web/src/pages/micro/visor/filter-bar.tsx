@@ -47,7 +47,7 @@ export function FilterBar({ filter, onChange }: { filter: Filter; onChange: (fil
       />
       <Typed
         label="Text in path, logs or message"
-        placeholder="Text in path or logs"
+        placeholder="Text in it"
         value={filter.text}
         onValue={change("text")}
       />

@@ -1,7 +1,7 @@
-import { bytes, duration } from "../../../lib/format";
+import { duration } from "../../../lib/format";
 import type { Event, Micro } from "../../../lib/types";
 import styles from "./visor.module.css";
-import { share } from "./words";
+import { mebibytes, share } from "./words";
 
 const MIB = 1024 * 1024;
 const NEAR = 0.8;
@@ -40,12 +40,12 @@ export function Peak({ event, micro, whole }: { event: Event; micro: Micro; whol
         <span class={styles.gaugeText}>—</span>
       </span>
     );
-  const shown = bytes(event.peak_memory_bytes);
+  const shown = mebibytes(event.peak_memory_bytes);
   return (
     <Gauge
       used={share(event.peak_memory_bytes, most)}
-      shown={whole ? `${shown} of ${bytes(most)}` : shown}
-      hint={`At most ${shown} of ${bytes(most)} of memory`}
+      shown={whole ? `${shown} of ${mebibytes(most)}` : shown}
+      hint={`At most ${shown} of ${mebibytes(most)} of memory`}
     />
   );
 }

@@ -1,13 +1,14 @@
 import type { Headers } from "./headers";
 import { isMasked } from "./headers";
+import { Scrolled } from "./scrolled";
 import styles from "./visor.module.css";
 
 /** The headers as they were; of hidden ones only the names were stored. */
 export function HeaderTable({ headers, masked, of }: { headers: Headers; masked: string[]; of: string }) {
   if (headers.length === 0) return <p class="soft">No headers.</p>;
   return (
-    <div class="table">
-      <table class={styles.headers} aria-label={`Headers of the ${of}`}>
+    <Scrolled label={`Headers of the ${of}`}>
+      <table class={styles.headers}>
         <tbody>
           {headers.map(([name, value], at) => (
             <tr key={at}>
@@ -25,6 +26,6 @@ export function HeaderTable({ headers, masked, of }: { headers: Headers; masked:
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }

@@ -29,3 +29,8 @@ export function isMasked(masked: string[], name: string): boolean {
 export function mediaType(headers: Headers): string {
   return (headerValue(headers, "content-type").split(";")[0] ?? "").trim().toLowerCase();
 }
+
+/** The parameters whose values were hidden in addresses: the API names them as ?name. */
+export function hiddenParameters(masked: string[]): string[] {
+  return [...new Set(masked.filter((name) => name.startsWith("?")).map((name) => name.slice(1)))];
+}

@@ -30,6 +30,7 @@ export function EventList({
   const top = useRef<HTMLDivElement>(null);
   useAway(top, onAway);
   useKeys(scroller, place);
+  useReturn(scroller, place.chosen);
   const toNewest = () => {
     onNewest();
     top.current?.scrollIntoView({ block: "nearest" });
@@ -125,6 +126,19 @@ function useKeys(scroller: { current: HTMLElement | null }, place: Place) {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, []);
+}
+
+/** Who comes back from an event's detail finds its row again. */
+function useReturn(scroller: { current: HTMLElement | null }, chosen: string) {
+  const before = useRef(chosen);
+  useEffect(() => {
+    const left = before.current;
+    before.current = chosen;
+    if (chosen || !left) return;
+    const row = scroller.current?.querySelector<HTMLElement>(`a[data-event="${CSS.escape(left)}"]`);
+    row?.focus({ preventScroll: true });
+    row?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
 }
 
 function stepOf(key: string, inList: boolean): number {

@@ -42,6 +42,8 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
   const [loadingMore, setLoadingMore] = useState(false);
   const [round, setRound] = useState(0);
   const latest = useRef(0);
+  const isReading = useRef(reading);
+  isReading.current = reading;
   const wanted = filtered(path, filter, { limit: PAGE });
 
   const reload = useCallback(async () => {
@@ -50,7 +52,7 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     try {
       const page = await api.get<EventPage>(wanted);
       if (mine !== latest.current) return;
-      setFeed((feed) => listed(feed, page.events, page.last !== null));
+      setFeed((feed) => listed(feed, page.events, page.last !== null, isReading.current));
       setError(undefined);
     } catch (thrown) {
       if (mine === latest.current) setError(asApiError(thrown));

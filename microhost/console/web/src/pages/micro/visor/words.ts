@@ -62,3 +62,9 @@ export function clock(at: Date, now: Date): string {
   if (at.toDateString() === now.toDateString()) return time;
   return `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
 }
+
+/** Memory in the unit that limits are set in: 34 MiB. */
+export function mebibytes(count: number): string {
+  const mebi = count / (1024 * 1024);
+  return `${mebi < 9.95 ? mebi.toFixed(1) : Math.round(mebi)} MiB`;
+}
