@@ -32,6 +32,13 @@ describe("draftOf", () => {
     });
   });
 
+  it("encodes what may not stand in a path", () => {
+    expect(requestOf({ ...BLANK, target: "/a b/\u00e9?x=%20\ud83c\udf75&y=[1]" }).target).toBe(
+      "/a%20b/%C3%A9?x=%20%F0%9F%8D%B5&y=[1]",
+    );
+    expect(requestOf({ ...BLANK, target: "/\ud800" }).target).toBe("/%EF%BF%BD");
+  });
+
   it("keeps bytes that are no text", () => {
     const draft = draftOf({ ...RECORDED, body: { text: null, base64: "AAH/", bytes: 3, cut: false } });
     expect(requestOf(draft).body).toEqual({ base64: "AAH/" });
@@ -42,7 +49,7 @@ describe("check", () => {
   it.each([
     ["a path without /", { target: "x" }, "target"],
     ["an address", { target: "//elsewhere/" }, "target"],
-    ["white space in a path", { target: "/a b" }, "target"],
+    ["a fragment", { target: "/a#b" }, "target"],
     ["no JSON", { text: "{a" }, "body"],
     ["a header's bad name", { rows: [{ key: 0, name: "a b", value: "x" }] }, "headers"],
     ["a header's value of two lines", { rows: [{ key: 0, name: "a", value: "x\ny" }] }, "headers"],

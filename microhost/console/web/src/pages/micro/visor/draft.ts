@@ -78,8 +78,7 @@ export function check(draft: Draft): Problems {
   if (!isToken(draft.method)) problems.method = "A method is a word such as GET.";
   if (!draft.target.startsWith("/") || draft.target.startsWith("//"))
     problems.target = "A path begins with one /: it leads to this Micro only.";
-  else if (/[\s#]/.test(draft.target))
-    problems.target = "A path has no white space and no #. Write a space as %20.";
+  else if (draft.target.includes("#")) problems.target = "A path has no #. Write it as %23.";
   const wrong = filledRows(draft).find(({ name, value }) => !isToken(name.trim()) || !isValue(value));
   if (wrong)
     problems.headers = `The header ${JSON.stringify(wrong.name)} cannot be sent: a name is made of letters, digits and hyphens, a value is one line.`;
@@ -103,6 +102,11 @@ export function jsonProblem(text: string): string | undefined {
   }
 }
 
+/** Encode what may not stand in a path as it is: white space and what is beyond ASCII. */
+function encoded(target: string): string {
+  return target.replace(/\p{Surrogate}/gu, "\ufffd").replace(/[^\x21-\x7e]+/g, encodeURIComponent);
+}
+
 /** Make the request of a form that has no problems. */
 export function requestOf(draft: Draft): NewRequest {
   const headers = filledRows(draft).map(({ name, value }): [string, string] => [name.trim(), value.trim()]);
@@ -110,5 +114,6 @@ export function requestOf(draft: Draft): NewRequest {
   const body = draft.base64 !== null ? { base64: draft.base64 } : text ? { text } : null;
   if (body && "text" in body && !headerValue(headers, "content-type"))
     headers.push(["Content-Type", draft.kind === "JSON" ? "application/json" : "text/plain; charset=utf-8"]);
-  return { method: draft.method, target: draft.target, headers, body, deployment: draft.deployment || null };
+  const target = encoded(draft.target);
+  return { method: draft.method, target, headers, body, deployment: draft.deployment || null };
 }

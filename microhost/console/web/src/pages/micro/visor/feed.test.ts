@@ -93,4 +93,9 @@ describe("the list", () => {
     expect(ids(released(gap).shown)).toEqual(ids(down(200, 101)));
     expect(released(gap).more).toBe(true);
   });
+
+  it("keeps the order of the host, which may differ from that of the clocks", () => {
+    const feed = arrived(listed(NOTHING, [event(1), event(2)], false), [event(0)], false);
+    expect(ids(feed.shown)).toEqual(["e0", "e1", "e2"]);
+  });
 });

@@ -26,12 +26,13 @@ export function slim(event: Event): Event {
   return event.log ? { ...event, log: "" } : event;
 }
 
-function merged(newer: Event[], older: Event[]): Event[] {
+/** Join lists that are newest first already: the host's order is kept, it is the one that older ones are asked by. */
+function joined(...lists: Event[][]): Event[] {
   const known = new Set<string>();
-  const all = [...newer, ...older].filter(({ id }) => !known.has(id) && known.add(id));
-  // what came by the stream and what was listed may overlap and be out of order
-  return all.sort((one, other) => endedAt(other) - endedAt(one));
+  return lists.flat().filter(({ id }) => !known.has(id) && known.add(id));
 }
+
+const idsOf = (...lists: Event[][]) => new Set(lists.flatMap((list) => list.map(({ id }) => id)));
 
 function trimmed(feed: Feed): Feed {
   if (feed.shown.length <= feed.room) return feed;
@@ -41,52 +42,52 @@ function trimmed(feed: Feed): Feed {
 /** Take what the host listed first, beside what the stream has already brought. While one reads, new ones are held back. */
 export function listed(feed: Feed, page: Event[], more: boolean, reading = false): Feed {
   if (reading && feed.shown.length > 0) return missed(feed, page);
-  const known = new Set(feed.shown.map(({ id }) => id));
-  const joins = feed.shown.length === 0 || page.some(({ id }) => known.has(id));
+  const inPage = idsOf(page);
+  const meets = feed.shown.findIndex(({ id }) => inPage.has(id));
+  if (meets >= 0) {
+    const older = feed.shown.slice(meets).filter(({ id }) => !inPage.has(id));
+    const shown = joined(feed.shown.slice(0, meets), page.map(slim), older);
+    return trimmed({ ...feed, shown, more: older.length > 0 ? feed.more : more });
+  }
+  // there is a gap below the page: what is older would stand as if it came next
   const newest = page[0] ? endedAt(page[0]) : 0;
-  // without an overlap there is a gap below the page: what is older would stand as if it came next
-  const kept = joins ? feed.shown : feed.shown.filter((event) => endedAt(event) > newest);
-  const oldest = feed.shown.at(-1)?.id;
-  const keepsMore = joins && oldest !== undefined && !page.some(({ id }) => id === oldest);
-  return trimmed({
-    ...feed,
-    shown: merged(page.map(slim), kept),
-    more: keepsMore ? feed.more : more,
-  });
+  const newer = feed.shown.filter((event) => endedAt(event) > newest);
+  return trimmed({ ...feed, shown: joined(newer, page.map(slim)), more });
 }
 
 /** Hold what was missed while there was no stream; what a page cannot hold leaves a gap below it. */
 function missed(feed: Feed, page: Event[]): Feed {
-  const known = new Set([...feed.shown, ...feed.held].map(({ id }) => id));
-  const gap = page.length > 0 && !page.some(({ id }) => known.has(id));
-  const next = arrived(feed, [...page].reverse(), true);
-  return { ...next, heldMore: next.heldMore || gap };
+  const shown = idsOf(feed.shown);
+  const inPage = idsOf(page);
+  const meets = page.findIndex(({ id }) => shown.has(id));
+  const fresh = (meets < 0 ? page : page.slice(0, meets)).map(slim);
+  const newer = feed.held.filter(({ id }) => !inPage.has(id));
+  return held(feed, joined(newer, fresh), meets < 0 && page.length > 0);
+}
+
+function held(feed: Feed, events: Event[], gap: boolean): Feed {
+  return { ...feed, held: events.slice(0, KEPT), heldMore: feed.heldMore || gap || events.length > KEPT };
 }
 
 /** Take what the stream brought, oldest first; while one reads it is held back. */
 export function arrived(feed: Feed, events: Event[], reading: boolean): Feed {
-  if (events.length === 0) return feed;
-  const shown = new Set(feed.shown.map(({ id }) => id));
-  const fresh = events
-    .map(slim)
-    .filter(({ id }) => !shown.has(id))
-    .reverse();
+  const known = idsOf(feed.shown, feed.held);
+  const fresh = events.filter(({ id }) => !known.has(id)).map(slim);
   if (fresh.length === 0) return feed;
-  const held = merged(fresh, feed.held);
-  const next = { ...feed, held: held.slice(0, KEPT), heldMore: feed.heldMore || held.length > KEPT };
+  const next = held(feed, joined(fresh.reverse(), feed.held), false);
   return reading ? next : released(next);
 }
 
 /** Put what was held on top. */
 export function released(feed: Feed): Feed {
   if (feed.held.length === 0) return feed;
-  const shown = feed.heldMore ? feed.held : merged(feed.held, feed.shown);
+  const shown = feed.heldMore ? feed.held : joined(feed.held, feed.shown);
   return trimmed({ ...feed, shown, more: feed.more || feed.heldMore, held: [], heldMore: false });
 }
 
 /** Put older ones below, which the reader asked for. */
 export function extended(feed: Feed, page: Event[], more: boolean): Feed {
-  const shown = merged(feed.shown, page.map(slim));
+  const shown = joined(feed.shown, page.map(slim));
   return { ...feed, shown, more, room: Math.max(feed.room, shown.length) };
 }
 

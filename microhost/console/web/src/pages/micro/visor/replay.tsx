@@ -71,13 +71,16 @@ export function ReplayTab({
   );
 }
 
+/** The API names what was hidden in an address as ?name. */
+const spoken = (name: string) => (name.startsWith("?") ? `${name.slice(1)} in the address` : name);
+
 /** Say which headers could not be sent again. */
 export function LeftOut({ names }: { names: string[] | undefined }) {
   if (!names?.length) return null;
   return (
     <Notice kind="warn">
-      Sent without {names.join(", ")}: hidden when the request was recorded. Edit the request to give{" "}
-      {names.length === 1 ? "it" : "them"} anew.
+      Sent without {names.map(spoken).join(", ")}: hidden when the request was recorded. Edit the request to
+      give {names.length === 1 ? "it" : "them"} anew.
     </Notice>
   );
 }
