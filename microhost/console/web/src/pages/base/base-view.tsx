@@ -107,7 +107,7 @@ export function BaseView({
             {plural(hidden, "more field")} have no column. Open an item to see all of its fields.
           </Notice>
         )}
-        {table.ready || table.sheet.rows.length ? (
+        {table.sheet.rows.length || (table.ready && shown.length > 1) ? (
           <Grid
             label={`Items of ${base}`}
             rows={table.sheet.rows}
@@ -121,7 +121,7 @@ export function BaseView({
             begin={begin}
           />
         ) : (
-          table.busy && query && <Skeleton lines={8} />
+          table.busy && !table.ready && query && <Skeleton lines={8} />
         )}
         {table.ready && <Ending table={table} filtered={Boolean(query?.length)} />}
       </section>
