@@ -395,7 +395,8 @@ def test_rows_that_cannot_be_saved_say_why_and_stay_yellow(page: Page, base: Bas
     def refuse_bob(route: Route) -> None:
         request = route.request
         if request.method != "PUT":
-            return route.fallback()
+            route.fallback()
+            return
         items = request.post_data_json["items"]
         failed = [each for each in items if each["key"] == "bob"]
         rest = [each for each in items if each["key"] != "bob"]
