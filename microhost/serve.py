@@ -31,6 +31,7 @@ from microhost.errors import HostError
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.sending import Sender
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
@@ -39,6 +40,7 @@ from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
+from microhost.micros.metrics import Memories
 from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
@@ -136,6 +138,8 @@ class Host:
             turns=turns,
             clock=utc_now,
         )
+        self.memories = Memories()
+        self.pools.on_memory = lambda used: self.memories.note(utc_now(), used)
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -145,6 +149,8 @@ class Host:
             environments=environments,
             executions=self.executions,
             pool=self.pools,
+            sender=Sender(self.pools, settings),
+            memories=self.memories,
             schedules=self.scheduler,
             doctor=self.warden.doctor,
             clock=utc_now,
