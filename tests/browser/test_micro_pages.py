@@ -151,6 +151,26 @@ def test_the_overview_shows_what_is_live_what_comes_next_and_what_failed(page: P
     expect(page).to_have_url(re.compile(f"/visor/{event}$"))
 
 
+def test_the_charts_count_requests_and_failures(page: Page, micro: Micro) -> None:
+    for _ in range(3):
+        micro.call("/")
+    micro.call("/fail")
+    visit(page, micro)
+    chart = page.get_by_role("img", name=re.compile("^Requests: .* per minute, 4 in all$"))
+    expect(chart).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("img", name="Errors: 25 % of the requests, 1 in all")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Latency: [0-9.]+ ms median"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Memory: [0-9.]+ MB in use"))).to_be_visible(
+        timeout=30_000
+    )
+    page.get_by_label("Period").select_option("Last day")
+    expect(page.get_by_text("24 hours ago").first).to_be_visible()
+    page.goto(f"/projects/{micro.project}")
+    expect(
+        page.get_by_role("img", name=re.compile("^Errors over the last hour: 25 % 1 in all"))
+    ).to_be_visible()
+
+
 def test_a_micro_that_is_not_there_says_so(page: Page, project: str) -> None:
     page.goto(f"/projects/{project}/micros/nobody")
     expect(page.get_by_role("alert")).to_contain_text("There is no Micro 'nobody'")
@@ -242,6 +262,17 @@ def test_logs_are_filtered_by_what_stands_in_the_address(page: Page, micro: Micr
     page.get_by_label("Path begins with").fill("/fail")
     expect(page.get_by_text("Nothing fits these filters")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_logs_are_searched_for_a_text_in_what_was_printed(page: Page, micro: Micro) -> None:
+    micro.call("/")
+    micro.call("/fail")
+    visit(page, micro, "logs")
+    log = page.get_by_role("region", name="Log")
+    expect(log.get_by_role("article")).to_have_count(2)
+    page.get_by_label("Text").fill("no luck")
+    expect(log.get_by_role("article")).to_have_count(1)
+    expect(log.get_by_role("link", name="GET /fail")).to_be_visible()
 
 
 def test_logs_are_copied_and_downloaded_as_the_command_prints_them(
