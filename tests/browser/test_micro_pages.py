@@ -60,7 +60,7 @@ def must_fit(page: Page) -> None:
         assert find_barriers(page) == []
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     assert find_barriers(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def say_yes(page: Page, action: str) -> None:
@@ -149,6 +149,26 @@ def test_the_overview_shows_what_is_live_what_comes_next_and_what_failed(page: P
     failure.click()
     event = micro.events()[0]["id"]
     expect(page).to_have_url(re.compile(f"/visor/{event}$"))
+
+
+def test_the_charts_count_requests_and_failures(page: Page, micro: Micro) -> None:
+    for _ in range(3):
+        micro.call("/")
+    micro.call("/fail")
+    visit(page, micro)
+    chart = page.get_by_role("img", name=re.compile("^Requests: .* per minute, 4 in all$"))
+    expect(chart).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("img", name="Errors: 25 % of the requests, 1 in all")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Latency: [0-9.]+ ms median"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Memory: [0-9.]+ MB in use"))).to_be_visible(
+        timeout=30_000
+    )
+    page.get_by_label("Period").select_option("Last day")
+    expect(page.get_by_text("24 hours ago").first).to_be_visible()
+    page.goto(f"/projects/{micro.project}")
+    expect(
+        page.get_by_role("img", name=re.compile("^Errors over the last hour: 25 % 1 in all"))
+    ).to_be_visible()
 
 
 def test_a_micro_that_is_not_there_says_so(page: Page, project: str) -> None:
@@ -244,6 +264,17 @@ def test_logs_are_filtered_by_what_stands_in_the_address(page: Page, micro: Micr
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_logs_are_searched_for_a_text_in_what_was_printed(page: Page, micro: Micro) -> None:
+    micro.call("/")
+    micro.call("/fail")
+    visit(page, micro, "logs")
+    log = page.get_by_role("region", name="Log")
+    expect(log.get_by_role("article")).to_have_count(2)
+    page.get_by_label("Text").fill("no luck")
+    expect(log.get_by_role("article")).to_have_count(1)
+    expect(log.get_by_role("link", name="GET /fail")).to_be_visible()
+
+
 def test_logs_are_copied_and_downloaded_as_the_command_prints_them(
     page: Page, micro: Micro, tmp_path: Path
 ) -> None:
@@ -285,6 +316,7 @@ def test_variables_are_set_and_deleted_and_never_shown(page: Page, micro: Micro)
     micro.call("/")
     assert "hello from Ada" in micro.events()[0]["log"]
     page.get_by_role("button", name="Set NAME").click()
+    expect(page.get_by_role("dialog", name="Set NAME")).to_be_visible()
     expect(page.get_by_label("Value")).to_have_value("")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Delete NAME").click()
@@ -407,11 +439,11 @@ def test_a_sub_domain_of_ones_choice_is_set_and_removed(page: Page, micro: Micro
 def test_a_domain_of_ones_own_is_added_and_removed(page: Page, micro: Micro) -> None:
     visit(page, micro, "domains")
     page.get_by_label("Domain", exact=True).fill("not a domain")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("alert")).to_be_visible()
     domain = f"{micro.path}.example.org"
     page.get_by_label("Domain", exact=True).fill(domain)
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     row = page.get_by_role("row", name=re.compile(domain))
     expect(row.get_by_text("waiting")).to_be_visible()
     must_fit(page)

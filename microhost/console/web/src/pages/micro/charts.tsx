@@ -79,8 +79,8 @@ function Four({ metrics, minutes, micro }: { metrics: Metrics | undefined; minut
         {...common}
         name="Memory"
         figure={shown(bytesOr(sum.memory_bytes))}
-        unit="peak"
-        more={shown(`at most ${micro.memory_mb} MiB`)}
+        unit="in use"
+        more={shown(`each request at most ${micro.memory_mb} MiB`)}
         pick={({ memory_bytes }) => memory_bytes}
         say={bytesOr}
       />

@@ -66,7 +66,7 @@ function Lines({ lines, path }: { lines: DiffLine[]; path: string }) {
             <tr key={index} class={ROWS[kind]}>
               <td class="number">{before}</td>
               <td class="number">{after}</td>
-              <td>{SIGNS[kind]}</td>
+              <td class={styles.sign}>{SIGNS[kind]}</td>
               <td>{plain(text)}</td>
             </tr>
           ))}

@@ -60,7 +60,7 @@ export function useFollowing(path: string, paused: boolean): Followed {
   const [shown, setShown] = useState<Followed>(NOTHING);
   const all = useRef<Event[]>([]);
   const now = useRef<Now>({ paused, seen: 0, state: "connecting" });
-  now.current.paused = paused;
+  if (now.current.paused !== paused) Object.assign(now.current, { paused, seen: 0 });
 
   const show = (state: Followed["state"], error?: ApiError) => {
     Object.assign(now.current, { state, error });
@@ -106,8 +106,8 @@ export function useFollowing(path: string, paused: boolean): Followed {
   }, [path]);
 
   useEffect(() => {
-    now.current.seen = 0;
-    setShown((old) => ({ ...old, events: paused ? old.events : all.current, waiting: 0 }));
+    const waiting = now.current.seen;
+    setShown((old) => ({ ...old, events: paused ? old.events : all.current, waiting }));
   }, [paused]);
   return shown;
 }

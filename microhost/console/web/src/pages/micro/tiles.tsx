@@ -30,7 +30,7 @@ export function Tiles({ metrics }: { metrics: Metrics | undefined }) {
     {
       name: "Memory",
       value: sum ? bytesOr(sum.memory_bytes) : "–",
-      unit: "peak",
+      unit: "in use",
       values: points.map(({ memory_bytes }) => memory_bytes),
     },
   ];
