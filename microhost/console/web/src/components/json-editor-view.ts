@@ -35,18 +35,29 @@ const COLOURS = HighlightStyle.define([
 export function openEditor(host: HTMLElement, latest: { current: JsonEditorProps }) {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   const { value, autofocus } = latest.current;
+  // what was told comes back as the property, perhaps when more is typed already: it must not be shown then
+  const told: string[] = [];
+  let showing = false;
+  const telling = EditorView.updateListener.of((update) => {
+    if (!update.docChanged || showing) return;
+    const text = update.state.doc.toString();
+    told.push(text);
+    latest.current.onValue(text);
+  });
   const view = new EditorView({
     root,
     parent: root,
-    state: EditorState.create({ doc: value, extensions: extensions(latest) }),
+    state: EditorState.create({ doc: value, extensions: [extensions(latest), telling] }),
   });
   if (autofocus) view.focus();
   return {
     /** Show a text that does not come from the editor itself. */
     show(text: string) {
-      const before = view.state.doc;
-      if (before.toString() === text) return;
-      view.dispatch({ changes: { from: 0, to: before.length, insert: text } });
+      const echo = told.indexOf(text);
+      if (echo >= 0) return void told.splice(0, echo + 1);
+      showing = true;
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+      showing = false;
     },
     close: () => view.destroy(),
   };
@@ -82,8 +93,5 @@ function extensions(latest: { current: JsonEditorProps }): Extension {
     EditorView.lineWrapping,
     EditorState.readOnly.of(latest.current.readOnly ?? false),
     EditorView.contentAttributes.of({ "aria-label": latest.current.label, spellcheck: "false" }),
-    EditorView.updateListener.of((update) => {
-      if (update.docChanged) latest.current.onValue(update.state.doc.toString());
-    }),
   ];
 }

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { TextArea } from "./field";
 import css from "./json-editor.module.css";
 
@@ -45,7 +45,7 @@ export function JsonEditor(props: JsonEditorProps) {
       editor.current?.close();
     };
   }, []);
-  useEffect(() => editor.current?.show(props.value), [props.value]);
+  useLayoutEffect(() => editor.current?.show(props.value), [props.value]);
 
   if (failed) return <TextArea label={props.label} value={props.value} onValue={props.onValue} />;
   return <div class={css.editor} ref={host} />;

@@ -1,27 +1,20 @@
 import { Database, Download, Upload } from "lucide-preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { useLocation } from "wouter-preact";
+import { useEffect, useState } from "preact/hooks";
 import { Button } from "../../components/button";
 import { Empty, Failure, Notice, Skeleton } from "../../components/feedback";
 import { Page } from "../../components/page";
-import { ApiError, withQuery } from "../../lib/api";
+import { ApiError } from "../../lib/api";
 import { plural } from "../../lib/format";
-import { paths } from "../../lib/paths";
-import { useProject } from "../../lib/project";
 import type { Project } from "../../lib/types";
 import css from "./base.module.css";
 import { shownColumns } from "./columns";
 import { Grid } from "./grid";
 import type { Opened } from "./overlays";
-import { readQuery } from "./queries";
 import { QueryBox } from "./query-box";
-import { addRow, nameOf, pendingOf, setField } from "./sheet";
+import { addRow, nameOf, setField } from "./sheet";
 import { Toolbar } from "./toolbar";
-import { useDeleting, useUndo } from "./use-acts";
-import { askToLeave, useLeaveGuard } from "./use-guard";
-import { useSaving } from "./use-saving";
-import { type Table, useTable } from "./use-table";
-import { openBase } from "./wire";
+import { type Desk, useDesk } from "./use-desk";
+import type { Table } from "./use-table";
 
 /** One Base with one query: fetch, edit, save. */
 export function BaseView({
@@ -33,114 +26,99 @@ export function BaseView({
   base: string;
   queryText: string;
 }) {
-  const wire = useMemo(() => openBase(project.id, base), [project.id, base]);
-  const asked = useMemo(() => readQuery(queryText), [queryText]);
-  const query = "query" in asked ? asked.query : null;
-  const address = withQuery(paths.base(project, base), { query: queryText });
-  const table = useTable(wire, query, address);
-  const { bases } = useProject();
-  const [, go] = useLocation();
-  const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
-  const [opened, setOpened] = useState<Opened>(null);
-  const [begin, setBegin] = useState<number | null>(null);
+  const desk = useDesk(project, base, queryText);
   const [Overlays, overlaysFailed] = useOverlays();
-  const pending = pendingOf(table.sheet);
-  const onStored = () => bases.data?.bases.some(({ name }) => name === base) || void bases.reload();
-
-  const saving = useSaving(table, wire, onStored);
-  const deleting = useDeleting(table, wire, { selected, setSelected });
-  const undo = useUndo(table);
-  useLeaveGuard(pending.length, table.discard);
-
-  const fetchFor = async (wanted: string) => {
-    if (pending.length && !(await askToLeave(pending.length))) return;
-    setSelected(new Set());
-    if (wanted === queryText) return table.reload();
-    table.discard();
-    go(withQuery(paths.base(project, base), { query: wanted }));
-  };
-  const { shown, hidden } = shownColumns(table.sheet.columns);
   return (
     <Page
       title={base}
       beside={<span class="badge">Base</span>}
       wide
-      actions={
-        <>
-          <Button small onClick={() => setOpened({ kind: "base" })}>
-            <Database size={16} aria-hidden="true" /> Open a Base
-          </Button>
-          <Button small onClick={() => setOpened({ kind: "import" })}>
-            <Upload size={16} aria-hidden="true" /> Import
-          </Button>
-          <Button small onClick={() => setOpened({ kind: "export" })}>
-            <Download size={16} aria-hidden="true" /> Export
-          </Button>
-        </>
-      }
+      actions={<Actions onOpened={desk.open} />}
     >
       <QueryBox
         query={queryText}
-        busy={table.busy && query !== null}
-        onQuery={(wanted) => void fetchFor(wanted)}
+        busy={desk.table.busy && desk.query !== null}
+        onQuery={(wanted) => void desk.fetch(wanted)}
       />
       <section class={css.sheet} aria-label="Items">
-        <Toolbar
-          pending={pending}
-          selectedCount={selected.size}
-          saving={saving.save.busy}
-          deleting={deleting.busy}
-          onAdd={() => {
-            setBegin(table.sheet.nextId);
-            table.change((sheet) => addRow(sheet));
-          }}
-          onAddField={() => setOpened({ kind: "field" })}
-          onDelete={() => void deleting.run()}
-          onUndo={undo}
-          onSave={() => void saving.save.run()}
-        />
-        <Failures table={table} />
-        <Failure error={overlaysFailed ?? saving.save.error ?? deleting.error} />
-        <Failure error={table.error} onRetry={() => void (table.ready ? table.more() : table.reload())} />
-        {hidden > 0 && (
-          <Notice>
-            {plural(hidden, "more field")} have no column. Open an item to see all of its fields.
-          </Notice>
-        )}
-        {table.ready || table.sheet.rows.length ? (
-          <Grid
-            label={`Items of ${base}`}
-            rows={table.sheet.rows}
-            columns={shown}
-            selected={selected}
-            onSelected={setSelected}
-            onValue={(id, field, value) => table.change((sheet) => setField(sheet, id, field, value))}
-            onOpen={(id, field) =>
-              setOpened(field === null ? { kind: "item", id } : { kind: "value", id, field })
-            }
-            begin={begin}
-          />
-        ) : (
-          table.busy && query && <Skeleton lines={8} />
-        )}
-        {table.ready && <Ending table={table} filtered={Boolean(query?.length)} />}
+        <Rows desk={desk} />
+        <Failure error={overlaysFailed} />
+        <Items desk={desk} />
       </section>
-      {Overlays && (
-        <Overlays
-          opened={opened}
-          onOpened={setOpened}
-          table={table}
-          saving={saving}
-          wire={wire}
-          base={base}
-          query={query ?? []}
-          onStored={() => {
-            onStored();
-            if (!pending.length) void table.reload();
-          }}
+      {Overlays && <Overlays desk={desk} />}
+    </Page>
+  );
+}
+
+function Actions({ onOpened }: { onOpened: (opened: Opened) => void }) {
+  return (
+    <>
+      <Button small onClick={() => onOpened({ kind: "base" })}>
+        <Database size={16} aria-hidden="true" /> Open a Base
+      </Button>
+      <Button small onClick={() => onOpened({ kind: "import" })}>
+        <Upload size={16} aria-hidden="true" /> Import
+      </Button>
+      <Button small onClick={() => onOpened({ kind: "export" })}>
+        <Download size={16} aria-hidden="true" /> Export
+      </Button>
+    </>
+  );
+}
+
+/** What can be done with the rows, and what did not go well. */
+function Rows({ desk }: { desk: Desk }) {
+  const { table, saving, deleting } = desk;
+  return (
+    <>
+      <Toolbar
+        pending={desk.pending}
+        selectedCount={desk.selected.size}
+        saving={saving.save.busy}
+        deleting={deleting.busy}
+        onAdd={() => {
+          desk.setBegin(table.sheet.nextId);
+          table.change((sheet) => addRow(sheet));
+        }}
+        onAddField={() => desk.open({ kind: "field" })}
+        onDelete={() => void deleting.run()}
+        onUndo={desk.undo}
+        onSave={() => void saving.save.run()}
+      />
+      <Failures table={table} />
+      <Failure error={saving.save.error ?? deleting.error} />
+      <Failure error={table.error} onRetry={() => void (table.ready ? table.more() : table.reload())} />
+    </>
+  );
+}
+
+/** The table itself. */
+function Items({ desk }: { desk: Desk }) {
+  const { table, query } = desk;
+  const { shown, hidden } = shownColumns(table.sheet.columns);
+  const standing = table.sheet.rows.length > 0 || (table.ready && shown.length > 1);
+  return (
+    <>
+      {hidden > 0 && (
+        <Notice>{plural(hidden, "more field")} have no column. Open an item to see all of its fields.</Notice>
+      )}
+      {standing && (
+        <Grid
+          label={`Items of ${desk.base}`}
+          rows={table.sheet.rows}
+          columns={shown}
+          selected={desk.selected}
+          onSelected={desk.setSelected}
+          onValue={(id, field, value) => table.change((sheet) => setField(sheet, id, field, value))}
+          onOpen={(id, field) =>
+            desk.open(field === null ? { kind: "item", id } : { kind: "value", id, field })
+          }
+          begin={desk.begin}
         />
       )}
-    </Page>
+      {!standing && table.busy && !table.ready && query && <Skeleton lines={8} />}
+      {table.ready && <Ending table={table} filtered={Boolean(query?.length)} />}
+    </>
   );
 }
 

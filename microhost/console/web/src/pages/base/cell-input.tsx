@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { toast } from "../../components/feedback";
 import css from "./base.module.css";
 import { draftOf, kindOf, readCell } from "./cells";
@@ -31,17 +31,17 @@ export function CellInput({
   const reading = untouched ? { value } : readCell(text, value, field, nowInSeconds());
   const problem = "problem" in reading ? reading.problem : null;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     input.current?.focus();
     if (initial === null) input.current?.select?.();
   }, []);
 
   const leave = (how: Leave) => {
-    if (left.current) return;
     left.current = true;
     onLeave(how);
   };
   const take = (how: Leave) => {
+    if (left.current) return; // the browser takes the focus away, too, when the input goes
     if ("problem" in reading) {
       if (how !== "away") return;
       toast(`Not taken: ${reading.problem}`);

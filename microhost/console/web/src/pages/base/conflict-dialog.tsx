@@ -79,7 +79,7 @@ function OneConflict({
         />
       ) : (
         <div class="table">
-          <table>
+          <table class={css.choices}>
             <thead>
               <tr>
                 <th scope="col">Field</th>

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import css from "./base.module.css";
 import type { Leave } from "./cell-input";
 import { fitsInCell, kindOf } from "./cells";
@@ -69,11 +69,11 @@ export function Grid(props: GridProps) {
     );
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const row = rows.findIndex(({ id }) => id === props.begin);
     if (row >= 0) go({ row, col: 1 }, null);
   }, [props.begin]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!focusWanted.current || !here) return;
     focusWanted.current = false;
     table.current?.querySelector<HTMLElement>(`[data-row="${here.id}"] > [data-col="${here.col}"]`)?.focus();

@@ -1,13 +1,10 @@
 import { ConflictDialog } from "./conflict-dialog";
 import { ExportDialog } from "./export-dialog";
 import { ImportDialog } from "./import-dialog";
-import type { Value } from "./json";
 import { OpenBaseDialog } from "./open-base";
 import { addColumn, nameOf, setField, setItem } from "./sheet";
-import type { Saving } from "./use-saving";
-import type { Table } from "./use-table";
+import type { Desk } from "./use-desk";
 import { FieldDialog, ItemDialog, ValueDialog } from "./value-dialog";
-import type { Wire } from "./wire";
 
 /** Which dialog is open. */
 export type Opened =
@@ -20,26 +17,9 @@ export type Opened =
   | { kind: "base" };
 
 /** The dialogs of the page, of which at most one is open. */
-export function Overlays({
-  opened,
-  onOpened,
-  table,
-  saving,
-  wire,
-  base,
-  query,
-  onStored,
-}: {
-  opened: Opened;
-  onOpened: (opened: Opened) => void;
-  table: Table;
-  saving: Saving;
-  wire: Wire;
-  base: string;
-  query: Value[];
-  onStored: () => void;
-}) {
-  const onClose = () => onOpened(null);
+export function Overlays({ desk }: { desk: Desk }) {
+  const { opened, table, saving, wire } = desk;
+  const onClose = () => desk.open(null);
   if (saving.conflicts.length)
     return (
       <ConflictDialog
@@ -51,9 +31,10 @@ export function Overlays({
       />
     );
   if (!opened) return null;
-  if (opened.kind === "import") return <ImportDialog wire={wire} onStored={onStored} onClose={onClose} />;
+  if (opened.kind === "import")
+    return <ImportDialog wire={wire} onStored={desk.imported} onClose={onClose} />;
   if (opened.kind === "export")
-    return <ExportDialog wire={wire} base={base} query={query} onClose={onClose} />;
+    return <ExportDialog wire={wire} base={desk.base} query={desk.query ?? []} onClose={onClose} />;
   if (opened.kind === "base") return <OpenBaseDialog onClose={onClose} />;
   if (opened.kind === "field")
     return (

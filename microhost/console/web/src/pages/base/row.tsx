@@ -115,7 +115,11 @@ export class ItemRow extends Component<RowProps> {
 
 function Shown({ field, value }: { field: string; value: Value | undefined }) {
   if (value === undefined)
-    return field === "key" ? <span class="soft">made when saved</span> : <span class={css.value} />;
+    return field === "key" ? (
+      <span class={`${css.value} ${css.null}`}>made when saved</span>
+    ) : (
+      <span class={css.value} />
+    );
   if (field === EXPIRES)
     return (
       <span class={`${css.value} ${css.number}`}>

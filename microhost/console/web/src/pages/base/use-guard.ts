@@ -1,6 +1,6 @@
 /** Ask before edits are left behind. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { confirm } from "../../components/dialog";
 
@@ -23,7 +23,7 @@ export function useLeaveGuard(count: number, onDiscard: () => void): void {
   const latest = useRef({ onDiscard, go, count });
   latest.current = { onDiscard, go, count };
   const guarded = count > 0;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!guarded) return;
     const onUnload = (event: BeforeUnloadEvent) => event.preventDefault();
     const onClick = (event: MouseEvent) => {

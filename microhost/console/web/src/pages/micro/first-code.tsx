@@ -2,7 +2,7 @@ import { Card } from "../../components/page";
 import { CodeLine } from "../../components/showing";
 import type { Micro } from "../../lib/types";
 import styles from "./micro.module.css";
-import { shellWord } from "./shell";
+import { deta, shellWord } from "./shell";
 
 /** How code comes into a Micro that has none. */
 export function FirstCode({ micro }: { micro: Micro }) {
@@ -10,9 +10,9 @@ export function FirstCode({ micro }: { micro: Micro }) {
   const commands = [
     [
       "Take the Micro into a new directory",
-      `deta clone --name ${directory} --project ${shellWord(micro.project_name)}`,
+      deta(`clone --name ${directory} --project ${shellWord(micro.project_name)}`),
     ],
-    ["Write your app, named app, in its main.py", `cd ${directory}`],
+    ["Write your app there: a main.py with an app in it", `cd ${directory}`],
     ["Send it; it is live when the command ends", "deta deploy"],
   ] as const;
   return (

@@ -3,9 +3,7 @@ import { Button } from "../../components/button";
 import { Card } from "../../components/page";
 import { CodeLine } from "../../components/showing";
 import styles from "./micro.module.css";
-import { shellWord } from "./shell";
-
-const DEFAULT_SERVER = "http://localhost:8000";
+import { deta, shellWord } from "./shell";
 
 interface FirstMicroProps {
   project: string;
@@ -47,12 +45,10 @@ export function FirstMicro({ project, busy, onSample, onNew }: FirstMicroProps) 
   );
 }
 
-/** The command speaks to localhost:8000 unless it is told of another server. */
 function commandsFor(project: string): [what: string, command: string][] {
-  const server = location.origin === DEFAULT_SERVER ? "" : `--server ${location.origin} `;
   return [
     ["Install the deta command", "pip install microhost"],
-    ["Log in with this browser", `deta ${server}login`],
-    ["Make a Micro of your code", `deta ${server}new --project ${shellWord(project)}`],
+    ["Log in with this browser", deta("login")],
+    ["Make a Micro of your code", deta(`new --project ${shellWord(project)}`)],
   ];
 }

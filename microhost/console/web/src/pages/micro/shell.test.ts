@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { shellWord } from "./shell";
+import { deta, shellWord } from "./shell";
 
 it.each([
   ["blog", "blog"],
@@ -9,3 +9,9 @@ it.each([
   ["-rf", "'-rf'"],
   ["", "''"],
 ])("writes %j as %s", (text, word) => expect(shellWord(text)).toBe(word));
+
+it("names the server unless it is the one that the command takes by itself", () =>
+  expect([deta("login", "http://localhost:8000"), deta("login", "https://micros.example")]).toEqual([
+    "deta login",
+    "deta --server https://micros.example login",
+  ]));
