@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
@@ -252,6 +253,27 @@ class Exchange:
 
     request: RequestSeen
     response: ResponseSeen | None
+
+
+Apart = tuple[Revision, Mapping[str, str]]  # of a deployment that is not live: itself and its environment
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Hold a request to be made."""
+
+    method: str
+    target: str
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Hold what became of it; nothing is masked."""
+
+    execution: Execution
+    exchange: Exchange
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.sending import Sender
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
@@ -43,6 +44,7 @@ from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
+from microhost.micros.metrics import Memories
 from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
@@ -145,6 +147,8 @@ class Host:
         )
         self.accounts = Accounts(stores.meta, self.directory, clock=utc_now)
         self.entries = Entries(self.accounts, self.locate, time.monotonic)
+        self.memories = Memories()
+        self.pools.on_memory = lambda used: self.memories.note(utc_now(), used)
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -154,6 +158,8 @@ class Host:
             environments=environments,
             executions=self.executions,
             pool=self.pools,
+            sender=Sender(self.pools, settings),
+            memories=self.memories,
             schedules=self.scheduler,
             accounts=self.accounts,
             entries=self.entries,

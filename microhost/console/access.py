@@ -11,6 +11,7 @@ from starlette.requests import Request
 from microhost.console.guard import user_of
 from microhost.console.models import (
     DoctorShown,
+    DroppedShown,
     GuardShown,
     HealthShown,
     NewToken,
@@ -120,7 +121,9 @@ class Access:
     async def doctor(self, request: Request) -> BaseModel:
         """Tell every guard and every runtime."""
         report = await self._services.doctor()
+        events, exchanges = self._services.executions.dropped
         return DoctorShown(
+            dropped=DroppedShown(events=events, exchanges=exchanges),
             guards=[
                 GuardShown(name=each.name, state=each.state, detail=each.detail, advice=each.advice)
                 for each in report.guards

@@ -6,6 +6,7 @@ import base64
 import binascii
 import codecs
 import re
+from datetime import datetime
 
 from pydantic import Field
 
@@ -136,6 +137,31 @@ class NewReplay(Taken):
     """Send a recorded request again, to the live deployment or another one that is kept."""
 
     deployment: str | None = None
+
+
+class PointShown(Given):
+    """Show one step of a chart. Errors are failures and answers of 500 and above."""
+
+    at: datetime
+    count: int
+    errors: int
+    p50_s: float | None
+    p95_s: float | None
+    memory_bytes: int | None
+
+
+class MetricsShown(Given):
+    """Show the figures of a Micro; each point begins `step_s` after the one before."""
+
+    start: datetime = Field(serialization_alias="from")
+    step_s: int
+    points: list[PointShown]
+
+
+class ProjectMetricsShown(Given):
+    """Show the figures of all Micros of a project, by id."""
+
+    micros: dict[str, MetricsShown]
 
 
 def read_text(body: Body) -> str | None:

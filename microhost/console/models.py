@@ -375,11 +375,19 @@ class RuntimeShown(Given):
     version: str
 
 
+class DroppedShown(Given):
+    """Count what was not recorded since the host's start: the disk could not follow, or it came too fast."""
+
+    events: int
+    exchanges: int
+
+
 class DoctorShown(Given):
     """Show what confines Micros here, and which runtimes there are."""
 
     guards: list[GuardShown]
     runtimes: list[RuntimeShown]
+    dropped: DroppedShown
 
 
 class HealthShown(Given):

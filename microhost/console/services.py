@@ -14,8 +14,9 @@ from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
+from microhost.micros.metrics import Memories
 from microhost.micros.scheduler import Plan
-from microhost.records import Event, EventResult
+from microhost.records import Apart, Event, EventResult, Micro, Sent, Wanted
 from microhost.settings import Settings
 from microhost.storage.stores import Stores
 from sandbox.client import DoctorReport
@@ -29,6 +30,16 @@ class Pool(Protocol):
 
     async def invoke(self, micro_id: str, event: Event) -> EventResult:
         """Run a handler. Raises: MicroError, OverloadedError, NotFoundError."""
+
+
+class Sender(Protocol):
+    """Make requests to Micros from within (the gateway)."""
+
+    async def send(self, micro: Micro, wanted: Wanted, apart: Apart | None = None) -> Sent:
+        """Make a request. Raises: ClientError, OverloadedError, NotFoundError, HostError."""
+
+    async def call(self, micro: Micro, event: Event, apart: Apart | None = None) -> Sent:
+        """Give an event to its handler. Raises: OverloadedError, NotFoundError, HostError."""
 
 
 class Schedules(Protocol):
@@ -56,6 +67,8 @@ class Services:
     environments: Environments
     executions: Executions
     pool: Pool
+    sender: Sender
+    memories: Memories
     schedules: Schedules
     accounts: Accounts
     entries: Entries

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from microhost.console.exchange_models import ExchangeShown
+from microhost.console.exchange_models import (
+    ExchangeShown,
+    MetricsShown,
+    NewReplay,
+    NewRequest,
+    PointShown,
+    ProjectMetricsShown,
+    RecordedShown,
+    RequestShown,
+    ResponseShown,
+    SentShown,
+)
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventShown
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.projects import PROJECT
+from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.running import limit_of, wanted_of
 from microhost.console.services import Services
+from microhost.errors import ClientError, ConflictError, NotFoundError
+from microhost.limits import API_BODY_BYTES, METRICS_MINUTES_MAX, PAYLOAD_BYTES
 from microhost.micros.event_filters import NAMES
 from microhost.micros.events import BehindError
-from microhost.records import Execution
+from microhost.micros.metrics import fold, make_grid
+from microhost.micros.replay import repeat_event, repeat_request
+from microhost.records import Apart, Exchange, Execution, Micro, Sent, Wanted
+from microhost.storage.minutes import Minute
 
 EVENT_STREAM = "text/event-stream"
 SILENCE_S = 15.0
@@ -35,7 +54,7 @@ class VisorEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        owner = Policy.USER
         return [
             Endpoint(
                 method="GET",
@@ -53,6 +72,43 @@ class VisorEndpoints:
                 handler=self.show_exchange,
                 summary="Show what was asked and answered, when Visor was on",
                 gives=ExchangeShown,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{MICRO}/requests",
+                policy=owner,
+                handler=self.send,
+                summary="Make a request to the Micro and show all of what became of it",
+                takes=NewRequest,
+                takes_bytes=PAYLOAD_BYTES * 2 + API_BODY_BYTES,
+                gives=SentShown,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{MICRO}/events/{{event}}/replay",
+                policy=owner,
+                handler=self.replay,
+                summary="Make a recorded request again, or call a handler again with its recorded input",
+                takes=NewReplay,
+                gives=SentShown,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{MICRO}/metrics",
+                policy=owner,
+                handler=self.show_metrics,
+                summary="Give figures for charts: executions, errors, durations, memory",
+                gives=MetricsShown,
+                query=("minutes",),
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{PROJECT}/metrics",
+                policy=owner,
+                handler=self.show_project_metrics,
+                summary="Give the figures of all Micros of a project",
+                gives=ProjectMetricsShown,
+                query=("minutes",),
             ),
         ]
 
@@ -75,6 +131,96 @@ class VisorEndpoints:
         """Show a request and its response. Refuses: 404 when nothing was kept."""
         micro = find_micro(self._services, request)
         return ExchangeShown.of(await self._executions.get_exchange(micro.id, request.path_params["event"]))
+
+    async def send(self, request: Request, body: NewRequest) -> BaseModel:
+        """Make a request to this Micro and to nothing else; it is recorded as any other.
+
+        Gives:   200 also when the Micro fails: `event.cause` tells
+        Refuses: 400 for what is no request, 404 for an unknown deployment, 413, 503
+        """
+        micro = find_micro(self._services, request)
+        wanted = Wanted(body.method, body.target, body.headers, body.body.read() if body.body else b"")
+        sent = await self._services.sender.send(micro, wanted, self._apart(micro, body.deployment))
+        return _sent(sent)
+
+    async def replay(self, request: Request, body: NewReplay) -> BaseModel:
+        """Do again what an event did.
+
+        Refuses: 409 when nothing is kept of it, its body was not kept whole, or it was a WebSocket
+        """
+        micro = find_micro(self._services, request)
+        execution = await self._executions.get(micro.id, request.path_params["event"])
+        exchange = await self._find_exchange(micro, execution)
+        apart = self._apart(micro, body.deployment)
+        if execution.trigger == "http":
+            wanted, left_out = repeat_request(exchange.request)
+            sent = await self._services.sender.send(micro, wanted, apart)
+        else:
+            left_out = []
+            event = repeat_event(execution, exchange.request)
+            sent = await self._services.sender.call(micro, event, apart)
+        recorded = RecordedShown(event=EventShown.of(execution), response=ResponseShown.of(exchange.response))
+        return _sent(sent, left_out, recorded)
+
+    async def show_metrics(self, request: Request) -> Response:
+        """Give about 60 points, empty ones too; `?minutes=` up to a day."""
+        micro = find_micro(self._services, request)
+        return answer(
+            (await self._metrics(request, [micro]))[micro.id].model_dump(mode="json", by_alias=True)
+        )
+
+    async def show_project_metrics(self, request: Request) -> Response:
+        """Give the same for all Micros of a project."""
+        project = self._services.catalog.get_project(request.path_params["project"])
+        micros = self._services.stores.meta.list_micros(project.id)
+        found = await self._metrics(request, micros)
+        shown = ProjectMetricsShown(micros=found)
+        return answer(shown.model_dump(mode="json", by_alias=True))
+
+    async def _metrics(self, request: Request, micros: Sequence[Micro]) -> dict[str, MetricsShown]:
+        grid = make_grid(self._services.clock(), _read_minutes(request))
+        ids = [each.id for each in micros]
+        minutes = await asyncio.to_thread(self._services.stores.events.list_minutes, ids, since=grid.since)
+        by_micro: dict[str, list[Minute]] = {each: [] for each in ids}
+        for each in minutes:
+            by_micro[each.micro_id].append(each)
+        memories = self._services.memories
+        return {
+            each: MetricsShown(
+                start=grid.since,
+                step_s=grid.step_minutes * 60,
+                points=[PointShown(**asdict(point)) for point in fold(grid, found, memories.of(each))],
+            )
+            for each, found in by_micro.items()
+        }
+
+    async def _find_exchange(self, micro: Micro, execution: Execution) -> Exchange:
+        try:
+            return await self._executions.get_exchange(micro.id, execution.id)
+        except NotFoundError as error:
+            raise ConflictError(error.message) from error
+
+    def _apart(self, micro: Micro, deployment: str | None) -> Apart | None:
+        if deployment is None or deployment == micro.live_revision:
+            return None
+        return self._services.deployer.load_revision(micro, deployment)
+
+
+def _sent(sent: Sent, left_out: Sequence[str] = (), recorded: RecordedShown | None = None) -> SentShown:
+    return SentShown(
+        event=EventShown.of(sent.execution),
+        request=RequestShown.of(sent.exchange.request),
+        response=ResponseShown.of(sent.exchange.response),
+        left_out=list(left_out),
+        recorded=recorded,
+    )
+
+
+def _read_minutes(request: Request) -> int:
+    given = request.query_params.get("minutes", "60")
+    if not re.fullmatch(r"[0-9]{1,6}", given) or not 1 <= int(given) <= METRICS_MINUTES_MAX:
+        raise ClientError(f"minutes is {given[:40]!r}; it may be 1 to {METRICS_MINUTES_MAX}.")
+    return int(given)
 
 
 async def _stream(following: AsyncIterator[Execution]) -> AsyncIterator[str]:

@@ -168,6 +168,13 @@ class Deployer(Generic[S]):
             raise NotFoundError(f"Nothing has been deployed to the Micro '{micro.name}' yet.")
         return micro, revision, self._environments.build(micro)
 
+    def load_revision(self, micro: Micro, revision_id: str) -> tuple[Revision, Mapping[str, str]]:
+        """Give what a start of a kept revision needs, live or not. Raises: NotFoundError, HostError."""
+        revision = self._meta.find_revision(micro.id, revision_id)
+        if revision is None:
+            raise NotFoundError("There is no such deployment.")
+        return revision, self._environments.build(micro)
+
     async def deploy(self, micro_id: str, upload: Upload, progress: Progress) -> Deployment:
         """Make an uploaded bundle the Micro's live revision.
 

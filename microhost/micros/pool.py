@@ -33,6 +33,7 @@ from microhost.limits import (
     MB,
     QUEUE_LENGTH,
     QUEUE_WAIT_S,
+    VISOR_APART_AT_ONCE,
 )
 from microhost.micros.call import Call
 from microhost.micros.capture import Room
@@ -115,6 +116,7 @@ class Pools:
         self._adoptable: dict[str, SandboxInfo] = {}
         self._leasing = 0
         self._boots = asyncio.Semaphore(max(4, 2 * self._cores))
+        self._apart = asyncio.Semaphore(VISOR_APART_AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._turn_listeners: list[Callable[[float], None]] = []
         self._turns = 0
@@ -123,6 +125,7 @@ class Pools:
         self._id_prefix = "e" + secrets.token_hex(4)
         self._id_count = 0
         self.on_execution = on_execution
+        self.on_memory: Callable[[Mapping[str, int]], object] = len  # bytes by Micro, every few seconds
         self.visor_room = Room()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -305,6 +308,32 @@ class Pools:
                 executor.run(work, now)
                 return
         self._enqueue(fleet, work, now)
+
+    async def run_apart(self, loaded: Loaded, work: Work, end: asyncio.Future[Any]) -> None:
+        """Run one execution in a template of its own, which is ended afterwards; the live one is not touched. Gives way
+        when `end`, which the work resolves, has come.
+
+        Raises: OverloadedError, HostError.
+        """
+        micro, revision, environment = loaded
+        if self._stopping:
+            raise OverloadedError("The host is restarting.")
+        async with self._apart:
+            work.asked_at, work.started_at, work.id = self.now(), time.time(), self.new_id()
+            work.revision_id, work.start_kind = revision.id, "cold"
+            try:
+                started = await self.start_revision(micro, revision, environment)
+            except MicroError as error:
+                work.refused(error)
+                return
+            try:
+                executor = started.template.take_idle()
+                if executor is None:
+                    raise OverloadedError("The deployment ended before it could be asked. Try again.")
+                executor.run(work, self.now())
+                await asyncio.wait((end,))
+            finally:
+                await self.discard(started)
 
     def forget(self, work: Work) -> None:
         """Take a waiting execution back; nobody wants its result. One that runs goes on."""
@@ -638,6 +667,10 @@ class Pools:
             infos = await self._warden.list()
         except WardenError:
             return
+        used: dict[str, int] = {}
+        for info in infos:
+            used[info.micro] = used.get(info.micro, 0) + info.memory_bytes
+        self.on_memory(used)
         budget = self._settings.templates_memory_mb * MB
         total = sum(info.memory_bytes for info in infos)
         for info in infos:

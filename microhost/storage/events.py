@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from microhost.limits import EVENT_RETENTION_DAYS
 from microhost.records import EventFilter, Execution
 from microhost.storage.behind import Behind, Store
 from microhost.storage.database import Connection, Database, Row
+from microhost.storage.minutes import MINUTE_US, Minute, add_minutes, list_minutes
 from microhost.storage.moments import from_us, to_us
 from microhost.storage.pruning import delete_while, used_bytes
 from microhost.storage.schema import EVENTS
@@ -152,12 +153,20 @@ class EventStore:
         """Forget all executions of a Micro."""
         self.flush()
         self._delete_while("micro_id = ?", (micro_id,), lambda: True)
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM minutes WHERE micro_id = ?", (micro_id,))
+
+    def list_minutes(self, micro_ids: Sequence[str], *, since: datetime) -> list[Minute]:
+        """Give the figures of these Micros' minutes, oldest first; minutes without an execution are not among them."""
+        return list_minutes(self._database, micro_ids, since=since)
 
     def prune(self) -> int:
         """Delete what is older than EVENT_RETENTION_DAYS, then the oldest until the store is small enough;
         count it.
         """
         horizon = to_us(self._clock() - timedelta(days=EVENT_RETENTION_DAYS))
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM minutes WHERE minute < ?", (horizon // MINUTE_US,))
         gone = self._delete_while("started_at < ?", (horizon,), lambda: True)
         return gone + self._delete_while("?", (True,), self._is_too_large)
 
@@ -170,6 +179,7 @@ class EventStore:
     def _commit(self, records: list[Execution]) -> None:
         with self._database.write() as sql:
             _insert(sql, records)
+            add_minutes(sql, records)
 
 
 def _conditions(wanted: EventFilter) -> tuple[str, tuple[int | str, ...]]:

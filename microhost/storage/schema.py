@@ -113,6 +113,12 @@ EVENTS = (
     """
     CREATE INDEX executions_of_a_micro_by_time ON executions (micro_id, started_at)
     """,
+    """
+    CREATE TABLE minutes (
+        micro_id TEXT NOT NULL, minute INTEGER NOT NULL, count INTEGER NOT NULL, errors INTEGER NOT NULL,
+        durations BLOB NOT NULL, PRIMARY KEY (micro_id, minute)
+    ) STRICT, WITHOUT ROWID
+    """,
 )
 
 # Nothing here is readable as it came: credentials are masked before they are written. `head` is JSON.

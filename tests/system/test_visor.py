@@ -173,11 +173,11 @@ def test_a_failure_has_its_request_and_no_response(mirror: Micro) -> None:
 def test_a_websocket_has_its_handshake(new_micro: MakeMicro) -> None:
     micro = new_micro(visor=True)
     micro.must_deploy(zip_app("websocket"))
-    with open_websocket(micro, "/echo?token=planted") as socket:
+    with open_websocket(micro, "/ws?token=planted") as socket:
         socket.send("hello")
         socket.recv()
-    shown = exchange_of(micro, "/echo")
-    assert shown["request"]["target"] == "/echo?token=***"
+    shown = exchange_of(micro, "/ws")
+    assert shown["request"]["target"] == "/ws?token=***"
     assert shown["response"]["status"] == 101
 
 

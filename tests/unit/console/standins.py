@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 from starlette.applications import Starlette
@@ -18,12 +19,13 @@ from microhost.accounts.accounts import Accounts
 from microhost.accounts.entries import Entries
 from microhost.console.app import create_app
 from microhost.console.services import Services
-from microhost.errors import MicroError
+from microhost.errors import MicroError, OverloadedError
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
+from microhost.micros.metrics import Memories
 from microhost.micros.owner import ensure_owner_token
 from microhost.micros.scheduler import Scheduler
 from microhost.records import Event, EventResult, ImportReport, Micro, Revision
@@ -208,6 +210,8 @@ def build_host(data: Path) -> Host:
         environments=environments,
         executions=Executions(stores.events, stores.exchanges),
         pool=pool,
+        sender=Unsent(),
+        memories=Memories(),
         schedules=schedules,
         accounts=accounts,
         entries=Entries(accounts, locate, time.monotonic),
@@ -225,6 +229,16 @@ def zip_of(files: Mapping[str, str | bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+class Unsent:
+    """Send nothing: what becomes of requests is seen on a real host."""
+
+    async def send(self, micro: object, wanted: object, apart: object = None) -> NoReturn:
+        """Refuse."""
+        raise OverloadedError("Nothing is sent here.")
+
+    call = send
 
 
 async def until(probe: Callable[[], object], wanted: str) -> None:

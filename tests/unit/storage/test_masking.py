@@ -1,0 +1,131 @@
+"""Credentials do not survive masking, whatever they are called and however their names are written."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microhost.records import Exchange, RequestSeen, ResponseSeen
+from microhost.storage.masking import MASK, mask, mask_parameters, names_a_secret
+
+SECRET = "s3cr3t-value"
+NAMES = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "api_key",
+    "apikey",
+    "X-Auth-Token",
+    "access_token",
+    "client-secret",
+    "password",
+    "user[password]",
+    "passwd",
+    "x-amz-security-token",
+    "x-hub-signature-256",
+    "x-csrf-token",
+]
+HARMLESS = [
+    "accept",
+    "host",
+    "user-agent",
+    "content-type",
+    "x-forwarded-for",
+    "etag",
+    "range",
+    "key",
+    "code",
+    "date",
+]
+
+
+def masked(*, target: str = "/", headers: list[tuple[str, str]] | None = None) -> RequestSeen:
+    """Mask a request."""
+    return mask(Exchange(RequestSeen("GET", target, tuple(headers or [])), None)).request
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_header_that_names_a_credential_is_hidden_whole(name: str) -> None:
+    found = masked(headers=[(name.lower(), SECRET)])
+    assert found.headers == ((name.lower(), MASK),)
+    assert found.masked == (name.lower(),)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_other_headers_are_kept(name: str) -> None:
+    found = masked(headers=[(name, "plain")])
+    assert (found.headers, found.masked) == (((name, "plain"),), ())
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BASIC", "Digest", "Token"])
+def test_a_value_that_is_a_credential_is_hidden_under_any_name(scheme: str) -> None:
+    assert masked(headers=[("x-forwarded-by", f"{scheme} {SECRET}")]).headers == (("x-forwarded-by", MASK),)
+
+
+@given(
+    name=st.sampled_from([each for each in NAMES if "[" not in each]),
+    case=st.lists(st.booleans(), min_size=40, max_size=40),
+    encoded=st.lists(st.booleans(), min_size=40, max_size=40),
+    twice=st.booleans(),
+    before=st.text(alphabet="abc=&;/%20+?", max_size=20),
+    after=st.text(alphabet="abc=&;/%20+?", max_size=20),
+)
+def test_a_secret_parameter_is_hidden_however_its_name_is_written(
+    name: str, case: list[bool], encoded: list[bool], twice: bool, before: str, after: str
+) -> None:
+    written = "".join(
+        f"%{ord(c):02x}" if as_code else (c.upper() if upper else c.lower())
+        for c, upper, as_code in zip(name, case, encoded, strict=False)
+    )
+    written = quote(written) if twice else written
+    target = f"/path?{before}&{written}={SECRET}&{after}"
+    assert SECRET not in masked(target=target).target
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_masking_never_fails_and_is_done_once(target: str, value: str) -> None:
+    once = masked(target=target, headers=[("x-odd", value), ("referer", f"http://u:{value}@h/?{target}")])
+    again = mask(Exchange(once, None)).request
+    assert (again.target, again.headers) == (once.target, once.headers)
+
+
+@given(st.text(alphabet="abcxyz0123456789/.-_~%", max_size=100))
+def test_a_target_without_parameters_is_kept(path: str) -> None:
+    assert mask_parameters(f"/{path}") == (f"/{path}", [])
+
+
+def test_addresses_in_headers_lose_their_credentials_and_nothing_else() -> None:
+    given_value = f"https://user:{SECRET}@example.org/a?q=1&api_key={SECRET}#access_token={SECRET}&page=2"
+    found = masked(headers=[("referer", given_value)])
+    assert found.headers == (
+        ("referer", "https://***@example.org/a?q=1&api_key=***#access_token=***&page=2"),
+    )
+
+
+def test_a_login_code_in_a_redirect_is_hidden() -> None:
+    response = ResponseSeen(302, (("location", f"/back?code={SECRET}&state=1"),))
+    kept = mask(Exchange(RequestSeen("GET", "/"), response)).response
+    assert kept is not None
+    assert kept.headers == (("location", "/back?code=***&state=1"),)
+    assert kept.masked == ("location",)
+
+
+def test_a_credential_in_a_websocket_protocol_is_hidden() -> None:
+    assert masked(headers=[("sec-websocket-protocol", "graphql-ws")]).masked == ()
+    assert masked(headers=[("sec-websocket-protocol", "bearer, abc")]).masked == ("sec-websocket-protocol",)
+    assert masked(headers=[("sec-websocket-protocol", "x" * 40)]).masked == ("sec-websocket-protocol",)
+
+
+def test_an_action_is_no_target() -> None:
+    event = RequestSeen("", "a?token=b")
+    assert mask(Exchange(event, None)).request == event
+
+
+@given(st.text(max_size=100))
+def test_any_name_can_be_asked_about(name: str) -> None:
+    assert names_a_secret(name) in (True, False)
