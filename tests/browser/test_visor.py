@@ -308,7 +308,7 @@ def test_a_recorded_request_is_copied_as_curl(page: Page, seen: Micro) -> None:
 def test_a_request_is_sent_again(page: Page, seen: Micro) -> None:
     seen.call("/orders", "POST", json={"item": "tea"})
     open_visor(page, seen)
-    choose(page, "/orders").get_by_role("button", name="Resend").click()
+    choose(page, "/orders").get_by_role("button", name="Resend", exact=True).click()
     expect(page.get_by_text("Sent again: 200")).to_be_visible()
     expect(rows(page)).to_have_count(2)
     expect(rows(page).first).to_have_attribute("aria-current", "true")
