@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -102,7 +102,7 @@ def edited_rows(page: Page) -> list[str]:
     """Give the keys of the yellow rows."""
     yellow = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--edited')")
     assert yellow.strip()
-    return page.evaluate(
+    found: list[str] = page.evaluate(
         """() => {
         const probe = document.createElement('div');
         probe.style.background = 'var(--edited)';
@@ -114,6 +114,7 @@ def edited_rows(page: Page) -> list[str]:
           .map((row) => row.querySelector('input').getAttribute('aria-label').replace('Select ', ''));
     }"""
     )
+    return found
 
 
 def test_items_stand_in_a_table_with_the_key_first_and_a_column_for_each_field(
@@ -397,7 +398,7 @@ def test_rows_that_cannot_be_saved_say_why_and_stay_yellow(page: Page, base: Bas
         if request.method != "PUT":
             route.fallback()
             return
-        items = request.post_data_json["items"]
+        items = json.loads(request.post_data or "")["items"]
         failed = [each for each in items if each["key"] == "bob"]
         rest = [each for each in items if each["key"] != "bob"]
         answer = route.fetch(post_data=json.dumps({"items": rest}))
@@ -566,7 +567,7 @@ def test_a_base_with_very_many_fields_stays_usable(page: Page, host: Host, proje
 
 
 @pytest.fixture
-def dressed(base: Base) -> Iterator[Callable[[Page], None]]:
+def dressed(base: Base) -> Callable[[Page], None]:
     """Show a page with everything on it: edits, a new row, an expiry, a chosen row."""
     base.put({"key": "eph", "name": "Ephemeral", "__expires": int(time.time()) + 90_000, "age": 1})
 

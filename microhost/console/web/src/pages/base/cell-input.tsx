@@ -25,6 +25,7 @@ export function CellInput({
 }) {
   const [text, setText] = useState(initial ?? draftOf(value));
   const input = useRef<HTMLInputElement & HTMLSelectElement>(null);
+  const hint = useRef<HTMLSpanElement>(null);
   const left = useRef(false);
   const id = useId();
   const untouched = text === draftOf(value);
@@ -35,6 +36,8 @@ export function CellInput({
     input.current?.focus();
     if (initial === null) input.current?.select?.();
   }, []);
+
+  useLayoutEffect(() => hint.current?.scrollIntoView({ block: "nearest" }), [problem]);
 
   const leave = (how: Leave) => {
     left.current = true;
@@ -77,11 +80,12 @@ export function CellInput({
         <input
           {...common}
           autocomplete="off"
+          size={1}
           spellcheck={false}
           onInput={(event) => setText(event.currentTarget.value)}
         />
       )}
-      <span class={css.hint} id={id} role="status">
+      <span class={css.hint} ref={hint} id={id} role="status">
         {problem ? (
           <span class="field-error">{problem}</span>
         ) : (
