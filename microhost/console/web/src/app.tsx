@@ -49,10 +49,8 @@ export function App() {
             <Failure error={failure} onRetry={() => void load()} />
           </main>
         </div>
-      ) : path.startsWith("/invitation/") ? (
-        <Route path="/invitation/:code">
-          <Invitation />
-        </Route>
+      ) : path === "/invitation" ? (
+        <Invitation />
       ) : state === "out" ? (
         <LogInPage />
       ) : state === "in" ? (
