@@ -17,6 +17,7 @@ DEPENDENCIES_BYTES = 250 * MB
 # Deta docs, Micros > Custom Domains and Sub-domains
 SUBDOMAIN_CHARACTERS_MIN = 4
 DOMAINS_PER_MICRO = 5
+DOMAIN_LOOKUP_S = 3.0
 
 # Deta docs, CLI > Authentication: access tokens are valid for a year
 TOKEN_DAYS = 365
@@ -147,6 +148,7 @@ ENVIRONMENT_BYTES = 128 * 1024
 # Ours: deployments
 REQUIREMENTS_BYTES = 256 * 1024
 REVISIONS_KEPT = 10
+FILE_SHOWN_BYTES = 1_000_000
 UPLOADS_AT_ONCE = 8
 
 # Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong
@@ -176,6 +178,7 @@ PASSWORD_MEMORY_KIB = 64 * 1024
 PASSWORD_PASSES = 3
 PASSWORD_LANES = 4
 PASSWORDS_WAITING = 8
+PASSWORDS_WAITING_OF_ONE = 2  # from one address
 USER_NAME_CHARACTERS = 64
 ENTRY_CODE_S = 60.0
 ENTRY_CODES = 1000
@@ -195,3 +198,15 @@ INSIDE_REQUESTS = 8  # of one sandbox at once; the others wait
 INSIDE_SHARE = 4  # of all connections, one in so many may come from inside
 INSIDE_HANDSHAKE_S = 5.0
 INSIDE_CLOSE_S = 2.0
+
+# Ours: Visor. What is kept of an exchange, and what may wait for the disk
+VISOR_BODY_BYTES = 64 * 1024
+VISOR_STORE_BYTES = 2_000 * MB
+VISOR_QUEUE_BYTES = 32 * MIB
+VISOR_IN_FLIGHT_BYTES = 64 * MIB
+VISOR_EXCHANGES_PER_S = 1000  # of one Micro; a flood's others are counted, not kept
+VISOR_BYTES_PER_S = 8 * MIB  # of one Micro
+VISOR_DISK_RESERVE_BYTES = 256 * MIB
+VISOR_APART_AT_ONCE = 2  # deployments that are started for a replay only
+METRICS_MINUTES_MAX = 1440
+METRICS_POINTS = 60

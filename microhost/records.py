@@ -178,6 +178,80 @@ class Execution:
     message: str = ""
     log: str = ""
     peak_memory_bytes: int | None = None
+    visor: bool = False
+
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RawExchange:
+    """Carry what Visor saw of one execution, as it came, to where it is masked and kept.
+
+    `head` is what followed the flag of the executor's `Q` or `W` frame; `lines` the response's header lines as they were
+    sent, `status` None when there was no response. Of an event `head` is empty, and `action` and `time` stand for it.
+    """
+
+    id: str
+    micro_id: str
+    started_at: datetime
+    head: bytes
+    request: bytes
+    request_bytes: int
+    status: int | None
+    lines: bytes
+    response: bytes
+    response_bytes: int
+    action: str = ""
+    time: datetime | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Count about what it takes of the memory."""
+        return 1000 + len(self.head) + len(self.lines) + len(self.request) + len(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Hold the beginning of a body that had `size_bytes` in all."""
+
+    content: bytes = b""
+    size_bytes: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether it had more."""
+        return len(self.content) < self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """Show a request as the Micro got it; of an event `target` is its action. `masked` names what was hidden."""
+
+    method: str
+    target: str
+    headers: tuple[Header, ...] = ()
+    masked: tuple[str, ...] = ()
+    body: Body = field(default_factory=Body)
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSeen:
+    """Show a response as it was sent to the visitor."""
+
+    status: int
+    headers: tuple[Header, ...] = ()
+    masked: tuple[str, ...] = ()
+    body: Body = field(default_factory=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Hold a request and its response, None when the Micro gave none."""
+
+    request: RequestSeen
+    response: ResponseSeen | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +262,30 @@ class EventFilter:
     status_from: int = 0
     status_to: int = 999
     path: str = ""
+    method: str = ""
+    text: str = ""
+    cause: str = ""
+    trigger: str = ""
 
     def wants(self, execution: Execution) -> bool:
-        """Tell whether an execution is among them."""
+        """Tell whether an execution is among them. `text` is lower case; `cause` may be 'any'."""
         return (
             (self.since is None or execution.started_at >= self.since)
             and self.status_from <= execution.status <= self.status_to
             and execution.path.startswith(self.path)
+            and (not self.method or execution.method == self.method)
+            and (not self.trigger or execution.trigger == self.trigger)
+            and (
+                not self.cause
+                or execution.cause == self.cause
+                or (self.cause == "any" and bool(execution.cause))
+            )
+            and (not self.text or self._holds_text(execution))
         )
+
+    def _holds_text(self, execution: Execution) -> bool:
+        texts = (execution.path, execution.action, execution.message, execution.log)
+        return any(self.text in each.lower() for each in texts)
 
 
 @dataclass(frozen=True, slots=True)

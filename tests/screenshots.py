@@ -160,7 +160,7 @@ def shoot(browser: Browser, host: Host, pages: list[tuple[str, str]]) -> None:
         for name, address in pages:
             page.goto(address)
             page.get_by_role("heading", level=1).first.wait_for()
-            page.wait_for_function("!document.querySelector('.skeleton')")
+            page.locator(".skeleton").first.wait_for(state="detached")
             page.screenshot(path=OUT / f"{name}{ending}.png")
         context.close()
 

@@ -110,7 +110,7 @@ class Accounts:
         self._wrong.add(pair)  # before the hashing, during which more may come
         found = self.users.find_login(name.strip())
         user, kept = found or (None, None)
-        if not await self._passwords.fit(password, kept) or user is None:
+        if not await self._passwords.fit(password, kept, client) or user is None:
             raise self._wrong_guess(client, "", "The name or the password is wrong.")
         self._wrong.forget(pair)
         if self.users.find_password(user.id) != kept:
@@ -134,10 +134,10 @@ class Accounts:
         if kept is not None:
             pair = f"{client} {user.name.lower()}"
             self._check_guesses(pair)
-            if current is None or not await self._passwords.fit(current, kept):
+            if current is None or not await self._passwords.fit(current, kept, client):
                 self._wrong.add(pair)
                 raise ClientError("'current' is not your password. It is needed to change it.", status=403)
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, client)
         await asyncio.to_thread(self.users.put_password, user.id, hashed)
         return await self._open(user, "")
 
@@ -178,14 +178,17 @@ class Accounts:
 
         Raises: NotFoundError when it is not valid; ClientError when the password will not do, and then it still is.
         """
-        self._check_guesses(client)
         digest = keys.digest_of(code)
         invited = self.users.find_invited(digest, now=self.clock())
         if invited is None:
-            self._wrong.add(client)
-            raise NotFoundError("This invitation is not valid any more. Ask the owner for another one.")
+            raise self._wrong_guess(
+                client,
+                "",
+                "This invitation is not valid any more. Ask the owner for another one.",
+                status=404,
+            )
         check_password(password, invited.name)
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, client)
         user = await asyncio.to_thread(self.users.accept_invitation, digest, hashed, now=self.clock())
         return await self._open(user, former)
 
@@ -252,13 +255,15 @@ class Accounts:
         if self._wrong.is_full(key):
             raise _too_many()
 
-    def _wrong_guess(self, client: str, pair: str, message: str) -> ClientError | OverloadedError:
+    def _wrong_guess(
+        self, client: str, pair: str, message: str, *, status: int = 401
+    ) -> ClientError | OverloadedError:
         if pair:
             self._wrong.add(pair)
         if self._wrong.is_full(client):
             return _too_many()
         self._wrong.add(client)
-        return ClientError(message, status=401)
+        return ClientError(message, status=status)
 
 
 def _too_many() -> OverloadedError:

@@ -22,6 +22,17 @@ from microhost.limits import SESSION_MAX_DAYS
 
 SECURE_COOKIE = "__Host-microhost"
 LOCAL_COOKIE = "microhost-local"
+# On a Micro's own host: the secret of a browser that asks to be let in, and the entry that it got
+VISIT = "microhost-visit"
+ENTRY = "microhost-entry"
+ENTER_PATH = "/.microhost/enter"
+SECURE_PREFIX = "__Host-"
+OURS = frozenset(
+    f"{prefix}{name}".encode("ascii")
+    for prefix in ("", SECURE_PREFIX)
+    for name in ("microhost", LOCAL_COOKIE, VISIT, ENTRY)
+)
+VISIT_S = 600
 COOKIE_BYTES_MAX = 128
 DAY_S = 86_400
 NO_COOKIES_HERE = "The console can be logged in to over HTTPS, or from this machine at http://localhost. Open it in one of these ways."
@@ -109,6 +120,34 @@ def set_cookie(scope: Scope, secret: str) -> str:
     return f"{name}={secret}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
 
 
+def local_name(name: str, scope: Scope) -> str:
+    """Give the name of a Micro's host's cookie on this connection."""
+    return f"{SECURE_PREFIX}{name}" if is_secure(scope) else name
+
+
+def entry_cookie(scope: Scope, secret: str) -> str:
+    """Give the `Set-Cookie` of an entry; a link from elsewhere to the Micro's pages takes it along."""
+    return _lax_cookie(ENTRY, secret, SESSION_MAX_DAYS * DAY_S, secure=is_secure(scope))
+
+
+def visit_cookie(secret: str, *, secure: bool) -> str:
+    """Give the `Set-Cookie` of a browser that asks to be let in."""
+    return _lax_cookie(VISIT, secret, VISIT_S, secure=secure)
+
+
+def without_ours(cookies: bytes) -> bytes:
+    """Give a `Cookie` header's value without the cookies that are ours, which no Micro may see."""
+    if b"microhost" not in cookies:
+        return cookies
+    kept = [pair for pair in cookies.split(b";") if pair.partition(b"=")[0].strip() not in OURS]
+    return b";".join(kept).strip()
+
+
+def _lax_cookie(name: str, secret: str, age_s: int, *, secure: bool) -> str:
+    prefix, end = (SECURE_PREFIX, "; Secure") if secure else ("", "")
+    return f"{prefix}{name}={secret}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Lax{end}"
+
+
 def is_loopback(name: str) -> bool:
     """Tell whether a name or an address is this machine's own."""
     if name == "localhost" or name.endswith(".localhost"):
@@ -125,8 +164,13 @@ def _host_name(scope: Scope) -> str:
     return name + bracket if bracket else host.partition(":")[0].removesuffix(".")
 
 
+def own_host(scope: Scope) -> str:
+    """Give the name, with its port, under which the visitor reaches us."""
+    return b"".join(_values(scope, b"host")).decode("latin-1").lower()
+
+
 def _own_origin(scope: Scope) -> bytes:
-    host = b"".join(_values(scope, b"host")).lower()
+    host = own_host(scope).encode("latin-1")
     scheme = b"https" if is_secure(scope) else b"http"
     host = host.removesuffix(b":443" if scheme == b"https" else b":80")
     return scheme + b"://" + host

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -23,6 +24,7 @@ from microhost.limits import (
     PASSWORD_MEMORY_KIB,
     PASSWORD_PASSES,
     PASSWORDS_WAITING,
+    PASSWORDS_WAITING_OF_ONE,
 )
 
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -68,33 +70,40 @@ class Passwords:
     def __init__(self) -> None:
         """Start nothing yet."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
 
     @cached_property
     def _nobodys(self) -> str:
         return hash_password(os.urandom(16).hex())
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, client: str = "") -> str:
         """Give what is kept of a password. Raises: OverloadedError."""
-        return await self._do(lambda: hash_password(password))
+        return await self._do(lambda: hash_password(password), client)
 
-    async def fit(self, password: str, kept: str | None) -> bool:
+    async def fit(self, password: str, kept: str | None, client: str) -> bool:
         """Tell whether it is the password; None, nobody's, takes the same time. Raises: OverloadedError."""
         if len(password) > PASSWORD_CHARACTERS_MAX:
             return False
-        fit = await self._do(lambda: fits(password, kept or self._nobodys))
+        fit = await self._do(lambda: fits(password, kept or self._nobodys), client)
         return fit and kept is not None
 
-    async def _do(self, act: Callable[[], T]) -> T:
-        if self._waiting >= PASSWORDS_WAITING:
+    async def _do(self, act: Callable[[], T], client: str) -> T:
+        is_one = (
+            self._waiting[client] >= PASSWORDS_WAITING_OF_ONE
+        )  # else one address could shut all others out
+        if is_one or self._waiting.total() >= PASSWORDS_WAITING:
             raise OverloadedError(
-                "Too many log in at this moment. Try again in a few seconds.", retry_after_s=3
+                "Too many log in at this moment. Try again in a few seconds.",
+                retry_after_s=3,
+                is_callers=is_one,
             )
-        self._waiting += 1
+        self._waiting[client] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, act)
         finally:
-            self._waiting -= 1
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
 
 
 def _bytes(password: str) -> bytes:

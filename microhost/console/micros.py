@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
 from microhost.console.models import (
     ApiKeyGiven,
@@ -19,15 +21,16 @@ from microhost.console.models import (
     NewApiKey,
     NewMicro,
     NewSchedule,
+    RunShown,
     ScheduleShown,
     VariableNames,
     Variables,
 )
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError, NotFoundError
-from microhost.micros import keys
+from microhost.micros import invoke, keys
 from microhost.micros.catalog import Settings
 from microhost.records import Micro
 from microhost.settings import HTTPS_PORT
@@ -271,6 +274,14 @@ class Micros:
                 summary="Remove a Micro's schedule",
                 status=204,
             ),
+            Endpoint(
+                method="POST",
+                path=f"{path}/run",
+                policy=Policy.USER,
+                handler=self.run_cron,
+                summary="Call a Micro's cron handler now and give what it returned and printed",
+                gives=RunShown,
+            ),
         ]
 
     async def show_schedule(self, request: Request) -> BaseModel:
@@ -294,32 +305,44 @@ class Micros:
         """Remove a Micro's schedule; nothing happens when it has none."""
         await self._services.schedules.remove(find_micro(self._services, request).id)
 
+    async def run_cron(self, request: Request) -> Response:
+        """Call the cron handler, whether there is a schedule or not. Refuses: 502 {"errors", "cause", "log"}."""
+        micro = find_micro(self._services, request)
+        done = await invoke.tick(self._services.pool, micro.id, now=self._services.clock())
+        return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
+
     def _show(self, request: Request, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
-        services = self._services
-        micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
-        plan = services.schedules.get(micro.id)
-        return MicroShown(
-            id=micro.id,
-            name=micro.name,
-            project=micro.project_id,
-            project_name=self._catalog.get_project(micro.project_id).name,
-            runtime=micro.runtime,
-            path=micro.path,
-            subdomain=micro.subdomain,
-            endpoint=micro_url(micro.path),
-            subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
-            http_auth=micro.http_auth,
-            visor=micro.visor,
-            cron=plan.expression if plan else None,
-            state=services.pool.state(micro.id) if micro.live_revision else "new",
-            timeout_s=micro.timeout_s,
-            memory_mb=micro.memory_mb,
-            concurrency=micro.concurrency,
-            packages_as_of=micro.packages_as_of,
-            live_deployment=micro.live_revision,
-            created_at=micro.created_at,
-            warnings=list(warnings),
-        )
+        return show_micro(self._services, request, micro, warnings)
+
+
+def show_micro(
+    services: Services, request: Request, micro: Micro, warnings: Sequence[str] = ()
+) -> MicroShown:
+    """Show a Micro as the API does, its addresses as the asker reaches it, with what its owner should know."""
+    micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
+    plan = services.schedules.get(micro.id)
+    return MicroShown(
+        id=micro.id,
+        name=micro.name,
+        project=micro.project_id,
+        project_name=services.catalog.get_project(micro.project_id).name,
+        runtime=micro.runtime,
+        path=micro.path,
+        subdomain=micro.subdomain,
+        endpoint=micro_url(micro.path),
+        subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
+        http_auth=micro.http_auth,
+        visor=micro.visor,
+        cron=plan.expression if plan else None,
+        state=services.pool.state(micro.id) if micro.live_revision else "new",
+        timeout_s=micro.timeout_s,
+        memory_mb=micro.memory_mb,
+        concurrency=micro.concurrency,
+        packages_as_of=micro.packages_as_of,
+        live_deployment=micro.live_revision,
+        created_at=micro.created_at,
+        warnings=list(warnings),
+    )
 
 
 def _find_tls_port(request: Request) -> int | None:

@@ -173,10 +173,16 @@ class DeploymentList(Given):
 
 
 class FileList(Given):
-    """Show the live deployment's files as {path: sha256 in hexadecimal}."""
+    """Show a deployment's files as {path: sha256 in hexadecimal}."""
 
     deployment: str
     files: dict[str, str]
+
+
+class LogShown(Given):
+    """Show what a deployment printed."""
+
+    log: str
 
 
 class VariableNames(Given):
@@ -321,6 +327,7 @@ class EventShown(Given):
     message: str
     log: str
     peak_memory_bytes: int | None
+    visor: bool
 
     @classmethod
     def of(cls, execution: Execution) -> EventShown:
@@ -341,6 +348,7 @@ class EventShown(Given):
             message=execution.message,
             log=execution.log,
             peak_memory_bytes=execution.peak_memory_bytes,
+            visor=execution.visor,
         )
 
 

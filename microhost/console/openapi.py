@@ -27,7 +27,9 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path.replace(":path}", "}"), {})[endpoint.method.lower()] = _operation(
+            endpoint
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "microhost", "version": version("microhost")},
@@ -57,7 +59,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    names = re.findall(r"\{(\w+)\}", endpoint.path)
+    names = re.findall(r"\{(\w+)(?::path)?\}", endpoint.path)
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 
@@ -18,7 +19,7 @@ from microhost.errors import ClientError
 from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE, EVENTS_PER_PAGE_MAX
 from microhost.micros import invoke
 from microhost.micros.event_filters import NAMES, read_filter
-from microhost.micros.events import log_lines
+from microhost.micros.events import BehindError, log_lines
 from microhost.records import EventFilter, Execution
 
 TEXT = "text/plain; charset=utf-8"
@@ -87,7 +88,7 @@ class Running:
         micro = find_micro(self._services, request)
         before = request.query_params.get("before") or None
         found, last = await self._services.executions.page(
-            micro.id, limit=_limit(request), before=before, wanted=self._filter(request)
+            micro.id, limit=limit_of(request), before=before, wanted=wanted_of(request, self._services)
         )
         return EventList(events=[EventShown.of(each) for each in found], last=last)
 
@@ -102,25 +103,29 @@ class Running:
         With `Accept: application/x-ndjson` each execution is one line, as JSON (EventShown).
         """
         micro = find_micro(self._services, request)
-        wanted = self._filter(request)
+        wanted = wanted_of(request, self._services)
         as_json = NDJSON in request.headers.get("accept", "")
         show, media = (_json_line, NDJSON) if as_json else (_text_lines, TEXT)
-        limit = _limit(request)
+        limit = limit_of(request)
         if request.query_params.get("follow", "") in ("1", "true"):
             following = self._services.executions.follow(micro.id, limit=limit, wanted=wanted)
             return StreamingResponse(_follow(following, show), media_type=media)
         found, _ = await self._services.executions.page(micro.id, limit=limit, wanted=wanted)
         return Response("".join(show(each) for each in reversed(found)), media_type=media)
 
-    def _filter(self, request: Request) -> EventFilter:
-        return read_filter(request.query_params, now=self._services.clock())
+
+def wanted_of(request: Request, services: Services) -> EventFilter:
+    """Read which executions are wanted. Raises: ClientError."""
+    return read_filter(request.query_params, now=services.clock())
 
 
 async def _follow(
     following: AsyncIterator[Execution], show: Callable[[Execution], str]
 ) -> AsyncIterator[str]:
-    async for execution in following:
-        yield show(execution)
+    # a reader that is too slow comes to an end, and asks again for what it has not seen
+    with contextlib.suppress(BehindError):
+        async for execution in following:
+            yield show(execution)
 
 
 def _text_lines(execution: Execution) -> str:
@@ -131,11 +136,12 @@ def _json_line(execution: Execution) -> str:
     return EventShown.of(execution).model_dump_json() + "\n"
 
 
-def _limit(request: Request) -> int:
-    given = request.query_params.get("limit", str(EVENTS_PER_PAGE))
+def limit_of(request: Request, *, default: int = EVENTS_PER_PAGE, least: int = 1) -> int:
+    """Read how many are wanted. Raises: ClientError."""
+    given = request.query_params.get("limit", str(default))
     if not re.fullmatch(r"[0-9]{1,6}", given):
         raise ClientError(f"limit is {given[:40]!r}; it must be a number.")
     limit = int(given)
-    if not 1 <= limit <= EVENTS_PER_PAGE_MAX:
-        raise ClientError(f"limit is {limit}; it may be 1 to {EVENTS_PER_PAGE_MAX}.")
+    if not least <= limit <= EVENTS_PER_PAGE_MAX:
+        raise ClientError(f"limit is {limit}; it may be {least} to {EVENTS_PER_PAGE_MAX}.")
     return limit

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.micros.catalog import Catalog
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -57,5 +58,6 @@ class Services:
     pool: Pool
     schedules: Schedules
     accounts: Accounts
+    entries: Entries
     doctor: Callable[[], Awaitable[DoctorReport]]
     clock: Callable[[], datetime]

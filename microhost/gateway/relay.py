@@ -17,10 +17,11 @@ from microhost.gateway import pages
 from microhost.gateway.guard import Head, Refusal, without_named
 from microhost.gateway.sanitise import BadResponse, ResponseHead, sanitise
 from microhost.limits import PAYLOAD_BYTES, REQUEST_BUFFER_BYTES
+from microhost.micros.capture import Capture
 from microhost.micros.channel import BODY_BYTES_MAX
 from microhost.micros.executor import Executor
 from microhost.micros.work import ABORTED_STATUS, ContractError, Failure, Fault, Work
-from microhost.records import Micro
+from microhost.records import Execution, Micro, RawExchange
 
 if TYPE_CHECKING:
     from microhost.gateway.protocol import GatewayProtocol
@@ -82,6 +83,7 @@ class HttpExecution(Work):
         "_said_all",
         "answered",
         "body_bytes",
+        "capture",
         "complete",
         "connection",
         "head",
@@ -100,6 +102,7 @@ class HttpExecution(Work):
         self.keep_alive = keep_alive
         self.html = pages.wants_html(head.method, head.accept)
         self._meta = meta
+        self.capture: Capture | None = Capture(self._pools.visor_room, meta) if micro.visor else None
         self._parts: list[bytes] = []
         self.body_bytes = 0
         self.complete = False
@@ -140,6 +143,8 @@ class HttpExecution(Work):
         if self.body_bytes > PAYLOAD_BYTES:
             raise Refusal(413, too_large())
         self._parts.append(data)
+        if self.capture is not None:
+            self.capture.add_request(data)
 
     def body_complete(self) -> None:
         """Learn that the request is whole."""
@@ -217,6 +222,8 @@ class HttpExecution(Work):
             self._said_all = meta[1] != _MORE
             if self._discard:
                 return
+            if self.capture is not None:
+                self.capture.add_response(body)
             if not self._head_sent or self.answered:
                 raise ContractError("a body without a response")
             self._continue(meta[1] == _MORE, body)
@@ -275,6 +282,10 @@ class HttpExecution(Work):
         self._head_sent = True
         if self.connection is not None:
             self.status = head.status
+        capture = self.capture
+        if capture is not None:
+            capture.status, capture.lines = head.status, head.lines
+            capture.add_response(body)
         if more:
             self._write_start(head, body)
         else:
@@ -453,16 +464,31 @@ class HttpExecution(Work):
         return f"Micro '{self.micro.name}' sent an invalid response."
 
     def _record(self, failure: Failure | None, log: str) -> None:
-        self._pools.on_execution(
-            self.record(
-                now=self._pools.now(),
-                status=self.status,
-                log=log,
-                failure=failure,
-                method=self.head.method.decode("latin-1"),
-                path=self.head.target[:_PATH_CHARACTERS].decode("latin-1"),
-            )
+        execution = self.record(
+            now=self._pools.now(),
+            status=self.status,
+            log=log,
+            failure=failure,
+            method=self.head.method.decode("latin-1"),
+            path=path_of(self.head.target),
         )
+        self.recorded(execution, self.seal_capture())
+
+    def recorded(self, execution: Execution, exchange: RawExchange | None) -> None:
+        """Pass the record on."""
+        self._pools.on_execution(execution, exchange)
+
+    def seal_capture(self) -> RawExchange | None:
+        """Give what Visor saw, None when it is off."""
+        capture = self.capture
+        if capture is None:
+            return None
+        return capture.seal(id=self.id, micro_id=self.micro.id, started_at=self.started_at)
+
+
+def path_of(target: bytes) -> str:
+    """Give the path to record: without the query, where secrets may stand."""
+    return target.partition(b"?")[0][:_PATH_CHARACTERS].decode("latin-1")
 
 
 def too_large() -> str:

@@ -23,11 +23,13 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from microhost.errors import ClientError, MicroError, OverloadedError
 from microhost.gateway import pages
 from microhost.gateway.guard import Head, Refusal
+from microhost.gateway.relay import path_of
 from microhost.gateway.sanitise import BadResponse, sanitise_accept
 from microhost.limits import WEBSOCKET_MESSAGE_BYTES
+from microhost.micros.capture import Capture
 from microhost.micros.executor import Executor
 from microhost.micros.work import ABORTED_STATUS, ContractError, Failure, Fault, Work
-from microhost.records import Micro
+from microhost.records import Micro, RawExchange
 
 if TYPE_CHECKING:
     from microhost.gateway.protocol import GatewayProtocol
@@ -78,6 +80,7 @@ class WebSocketExecution(Work):
         "_said_gone",
         "_wire",
         "answered",
+        "capture",
         "complete",
         "connection",
         "head",
@@ -99,6 +102,7 @@ class WebSocketExecution(Work):
         self.answered = False
         self.status = 0
         self._meta = meta
+        self.capture: Capture | None = Capture(self._pools.visor_room, meta) if micro.visor else None
         self._key = key
         self._early = b""
         self._wire = Connection(ConnectionType.SERVER)
@@ -272,6 +276,8 @@ class WebSocketExecution(Work):
             raise ContractError("a subprotocol that was not offered")
         self._accepted = True
         self.status = 101
+        if self.capture is not None:
+            self.capture.status, self.capture.lines = 101, lines
         connection = self.connection
         if connection is None:
             return
@@ -377,6 +383,15 @@ class WebSocketExecution(Work):
                 log=log,
                 failure=failure,
                 method="GET",
-                path=self.head.target[:2048].decode("latin-1"),
-            )
+                path=path_of(self.head.target),
+            ),
+            self._seal_capture(),
         )
+
+    def _seal_capture(self) -> RawExchange | None:
+        capture = self.capture
+        if capture is None:
+            return None
+        if capture.status is None and self.answered and self.status != 502:
+            capture.status = self.status  # the Micro refused the handshake
+        return capture.seal(id=self.id, micro_id=self.micro.id, started_at=self.started_at)

@@ -28,7 +28,7 @@ MANIFEST = "manifest.jsonl"
 PIECE_BYTES = 1024 * 1024
 LINE_BYTES = 64 * 1024
 TOP = re.compile(
-    r"(meta\.db|events\.db|keys\.sealed|base(/[a-z0-9]{1,32}\.db)?|(bundles|envs)(/.+)?"
+    r"(meta\.db|events\.db|visor\.db|keys\.sealed|base(/[a-z0-9]{1,32}\.db)?|(bundles|envs)(/.+)?"
     r"|drive(/[a-z0-9]{1,32}(\.db|(/[0-9a-f]{2}(/[0-9a-f]{32})?)?))?)"
 )
 

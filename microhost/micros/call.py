@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import msgspec
 
 from microhost.errors import MicroError
 from microhost.limits import EVENT_RESULT_BYTES
+from microhost.micros.capture import Capture, Room
 from microhost.micros.channel import BODY_BYTES_MAX
 from microhost.micros.executor import Executor
-from microhost.micros.work import ContractError, Failure, Fault, Work
-from microhost.records import Event, EventResult, Execution, Micro
+from microhost.micros.work import ContractError, Failure, Fault, OnExecution, Work
+from microhost.records import Event, EventResult, Micro, RawExchange
 
 _V = ord("v")
 
@@ -21,10 +21,20 @@ _V = ord("v")
 class Call(Work):
     """Wait for the result of a handler. The outcome is a future: EventResult, MicroError or OverloadedError."""
 
-    __slots__ = ("_complete", "_on_execution", "_result", "_result_bytes", "event", "fault", "outcome")
+    __slots__ = (
+        "_capture",
+        "_complete",
+        "_on_execution",
+        "_result",
+        "_result_bytes",
+        "event",
+        "fault",
+        "outcome",
+    )
 
-    def __init__(self, micro: Micro, event: Event, on_execution: Callable[[Execution], None]) -> None:
+    def __init__(self, micro: Micro, event: Event, on_execution: OnExecution, room: Room) -> None:
         super().__init__(micro)
+        self._capture = Capture(room, b"") if micro.visor else None
         self.event = event
         self.outcome: asyncio.Future[EventResult] = asyncio.get_running_loop().create_future()
         self._result = bytearray()
@@ -105,8 +115,24 @@ class Call(Work):
     def _record(self, failure: Failure | None, log: str) -> None:
         now = time.monotonic()
         status = 502 if failure else 200
-        self._on_execution(
-            self.record(now=now, status=status, log=log, failure=failure, action=self.event.action)
+        execution = self.record(now=now, status=status, log=log, failure=failure, action=self.event.action)
+        self._on_execution(execution, self._seal_capture(failure))
+
+    def _seal_capture(self, failure: Failure | None) -> RawExchange | None:
+        capture = self._capture
+        if capture is None:
+            return None
+        event = self.event
+        capture.add_request(event.body.encode("utf-8", "replace"))
+        if failure is None:
+            capture.status = 200
+            capture.add_response(bytes(self._result))
+        return capture.seal(
+            id=self.id,
+            micro_id=self.micro.id,
+            started_at=self.started_at,
+            action=event.action,
+            time=event.time,
         )
 
 

@@ -118,6 +118,8 @@ class Catalog:
             self.announce_keys(project.id)
         for micro in self._meta.list_micros():
             self.announce(micro)
+        for domain in self._meta.domains.list_domains():
+            self._directory.put_domain(domain.domain, domain.micro_id)
         for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 
@@ -206,11 +208,14 @@ class Catalog:
         async with self._turns.of(micro.id):
             self._directory.remove(micro.id)
             await self._schedules.remove(micro.id)
+            for domain in self._meta.domains.list_domains(micro.id):
+                self._directory.remove_domain(domain.domain)
             revisions = [revision.id for revision in self._meta.list_revisions(micro.id)]
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
+            await asyncio.to_thread(self._stores.exchanges.delete_exchanges, micro.id)
             await asyncio.to_thread(self._stores.events.delete_executions, micro.id)
 
     def get_project(self, id_or_name: str) -> Project:
@@ -257,8 +262,6 @@ class Catalog:
             warnings.append(
                 "The live deployment keeps its runtime and packages; deploy again to change them."
             )
-        if changed.visor and not micro.visor:
-            warnings.append("Visor is noted; bodies of requests are not recorded yet.")
         return changed, warnings
 
     def _free_path(self, project_id: str, now: datetime) -> str:

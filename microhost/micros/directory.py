@@ -43,6 +43,19 @@ class Directory:
         """Find the Micro with this random path or chosen sub-domain; `label` is lower case."""
         return self._labels.get(label)
 
+    def find_domain(self, name: bytes) -> Route | None:
+        """Find the Micro with this domain of its own; `name` is lower case."""
+        micro_id = self._domains.get(name)
+        return self._micros.get(micro_id) if micro_id else None
+
+    def put_domain(self, domain: str, micro_id: str) -> None:
+        """Let a domain lead to a Micro, as long as that is known."""
+        self._domains[domain.encode("ascii")] = micro_id
+
+    def remove_domain(self, domain: str) -> None:
+        """Let a domain lead nowhere; nothing happens when it does."""
+        self._domains.pop(domain.encode("ascii"), None)
+
     def get(self, micro_id: str) -> Route | None:
         """Find the Micro with this id."""
         return self._micros.get(micro_id)

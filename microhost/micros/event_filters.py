@@ -1,18 +1,23 @@
-"""Read which executions are wanted: `since`, `status` and `path`, as they are written in an address. Pure."""
+"""Read which executions are wanted, as it is written in an address: `since`, `status`, `path` and so on. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
-from microhost.errors import ClientError
+from microhost.errors import Cause, ClientError
 from microhost.limits import REQUEST_TARGET_BYTES
-from microhost.records import EventFilter
+from microhost.records import EventFilter, Trigger
 
-NAMES = ("since", "status", "path")
+NAMES = ("since", "status", "path", "method", "text", "cause", "trigger")
+TRIGGERS = get_args(Trigger)
+CAUSES = ("any", *get_args(Cause))
+TEXT_CHARACTERS = 200
 DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+METHOD = re.compile(r"[A-Za-z-]{1,32}")
 STATUS = re.compile(r"[1-5][0-9]{2}|[1-5][xX]{2}")
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -26,6 +31,10 @@ def read_filter(given: Mapping[str, str], *, now: datetime) -> EventFilter:
         status_from=status_from,
         status_to=status_to,
         path=_read_path(given.get("path") or ""),
+        method=_read_method(given.get("method") or ""),
+        text=_read_text(given.get("text") or ""),
+        cause=_read_one_of("cause", given.get("cause") or "", CAUSES),
+        trigger=_read_one_of("trigger", given.get("trigger") or "", TRIGGERS),
     )
 
 
@@ -56,4 +65,22 @@ def _read_status(text: str) -> tuple[int, int]:
 def _read_path(text: str) -> str:
     if text and (not text.startswith("/") or len(text) > REQUEST_TARGET_BYTES):
         raise ClientError(f"path is {text[:40]!r}; write how it begins, such as /api/, with its first '/'.")
+    return text
+
+
+def _read_method(text: str) -> str:
+    if text and not METHOD.fullmatch(text):
+        raise ClientError(f"method is {text[:40]!r}; write one such as GET.")
+    return text.upper()
+
+
+def _read_text(text: str) -> str:
+    if len(text) > TEXT_CHARACTERS:
+        raise ClientError(f"text is {len(text)} characters; at most {TEXT_CHARACTERS} are looked for.")
+    return text.encode("utf-8", "replace").decode("utf-8").lower()
+
+
+def _read_one_of(name: str, text: str, known: tuple[str, ...]) -> str:
+    if text and text not in known:
+        raise ClientError(f"{name} is {text[:40]!r}; write one of: {', '.join(known)}.")
     return text

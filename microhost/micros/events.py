@@ -5,38 +5,70 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from microhost.errors import NotFoundError
-from microhost.records import EventFilter, Execution
+from microhost.records import EventFilter, Exchange, Execution, RawExchange
 from microhost.storage.events import EVERY, EventStore
+from microhost.storage.exchanges import ExchangeStore
 
 FOLLOWER_RECORDS = 1_000
 
-_Queue = asyncio.Queue[Execution | None]  # None is the end
+
+class BehindError(Exception):
+    """Report that a follower read too slowly: what came after its last execution must be listed anew."""
+
+
+class _Follower:
+    """Hold what one reader has not taken yet; None is the end."""
+
+    __slots__ = ("is_behind", "queue")
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Execution | None] = asyncio.Queue()
+        self.is_behind = False
+
+    def put(self, execution: Execution) -> None:
+        """Keep one more, or say that it is too much: then it gets what waits, and the end."""
+        if self.is_behind:
+            return
+        if self.queue.qsize() < FOLLOWER_RECORDS:
+            self.queue.put_nowait(execution)
+        else:
+            self.is_behind = True
+            self.queue.put_nowait(None)
 
 
 class Executions:
-    """Stand between those who execute, the store and those who watch. On the event loop only."""
+    """Stand between those who execute, the stores and those who watch. On the event loop only."""
 
-    def __init__(self, store: EventStore) -> None:
-        """Record into `store`."""
+    def __init__(self, store: EventStore, exchanges: ExchangeStore) -> None:
+        """Record into `store`, and what Visor saw into `exchanges`."""
         self._store = store
-        self._followers: dict[str, set[_Queue]] = {}
+        self._exchanges = exchanges
+        self._followers: dict[str, set[_Follower]] = {}
         self._ends = False
 
-    def record(self, execution: Execution) -> None:
-        """Take the record of an ended execution. Never waits; a follower who is too slow misses some."""
+    @property
+    def dropped(self) -> tuple[int, int]:
+        """Count the executions and the exchanges that were not kept since the start."""
+        return self._store.dropped_count, self._exchanges.dropped_count
+
+    def record(self, execution: Execution, exchange: RawExchange | None = None, /) -> Execution:
+        """Take the record of an ended execution and what Visor saw of it; give the record as it is shown. Never waits."""
+        if exchange is not None and self._exchanges.append(exchange):
+            execution = replace(execution, visor=True)
         self._store.append(execution)
-        for queue in self._followers.get(execution.micro_id, ()):
-            if queue.qsize() < FOLLOWER_RECORDS:
-                queue.put_nowait(execution)
+        for follower in self._followers.get(execution.micro_id, ()):
+            follower.put(execution)
+        return execution
 
     def end_following(self) -> None:
         """Let every follower have what is recorded and then come to its end; later ones get no more than the past."""
         self._ends = True
-        for queues in self._followers.values():
-            for queue in queues:
-                queue.put_nowait(None)
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.queue.put_nowait(None)
 
     async def page(
         self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
@@ -45,52 +77,90 @@ class Executions:
 
         What ended before the call is among them.
         """
-        found = await asyncio.to_thread(self._flush_and_list, micro_id, limit + 1, before, wanted)
-        return found[:limit], found[limit - 1].id if len(found) > limit else None
+        return await asyncio.to_thread(self._flush_and_search, micro_id, limit, before, wanted)
 
     async def get(self, micro_id: str, execution_id: str) -> Execution:
         """Give one execution. Raises: NotFoundError."""
-        await asyncio.to_thread(self._store.flush)
-        found = self._store.find_execution(micro_id, execution_id)
+        found = await asyncio.to_thread(self._flush_and_find, micro_id, execution_id)
         if found is None:
             raise NotFoundError("There is no such event.")
         return found
 
-    async def follow(
-        self, micro_id: str, *, limit: int, wanted: EventFilter = EVERY
-    ) -> AsyncIterator[Execution]:
-        """Give the last `limit` executions that are wanted, oldest first, then those to come, until `end_following`.
+    async def get_exchange(self, micro_id: str, execution_id: str) -> Exchange:
+        """Give what Visor kept of an execution. Raises: NotFoundError."""
+        await asyncio.to_thread(self._exchanges.flush)
+        found = await asyncio.to_thread(self._exchanges.find_exchange, micro_id, execution_id)
+        if found is None:
+            raise NotFoundError(
+                "Nothing is kept of this event's request: Visor was off, or it was too much, or long ago."
+            )
+        return found
 
-        Each is given once: new ones are gathered from before the listing on.
+    async def follow(
+        self, micro_id: str, *, limit: int, after: str | None = None, wanted: EventFilter = EVERY
+    ) -> AsyncIterator[Execution]:
+        """Give the last `limit` executions that are wanted, or all since the one with the id `after`, oldest first, then
+        those to come, until `end_following`. Each is given once: new ones are gathered from before the listing on.
+
+        Raises: BehindError when the reader is more than FOLLOWER_RECORDS behind.
         """
-        with self._following(micro_id) as queue:
-            past = await asyncio.to_thread(self._flush_and_list, micro_id, limit, None, wanted)
-            for execution in reversed(past):
+        with self._following(micro_id) as follower:
+            past = await asyncio.to_thread(self._list_past, micro_id, limit, after, wanted)
+            for execution in past:
                 yield execution
             shown = {execution.id for execution in past}
-            while (ended := await queue.get()) is not None:
+            while (ended := await follower.queue.get()) is not None:
                 if wanted.wants(ended) and ended.id not in shown:
                     yield ended
+            if follower.is_behind:
+                raise BehindError
 
     @contextmanager
-    def _following(self, micro_id: str) -> Iterator[_Queue]:
-        queue: _Queue = asyncio.Queue()
+    def _following(self, micro_id: str) -> Iterator[_Follower]:
+        follower = _Follower()
         if self._ends:
-            queue.put_nowait(None)
+            follower.queue.put_nowait(None)
         followers = self._followers.setdefault(micro_id, set())
-        followers.add(queue)
+        followers.add(follower)
         try:
-            yield queue
+            yield follower
         finally:
-            followers.discard(queue)
+            followers.discard(follower)
             if not followers:
                 self._followers.pop(micro_id, None)
 
-    def _flush_and_list(
-        self, micro_id: str, limit: int, before: str | None, wanted: EventFilter
+    def _list_past(
+        self, micro_id: str, limit: int, after: str | None, wanted: EventFilter
     ) -> list[Execution]:
+        """List what a follower begins with, oldest first."""
+        if after is None:
+            return self._flush_and_search(micro_id, limit, None, wanted)[0][::-1] if limit else []
+        self._flush()
+        missed = self._store.list_executions(micro_id, limit=FOLLOWER_RECORDS + 1, after=after, wanted=wanted)
+        if len(missed) > FOLLOWER_RECORDS or self._store.find_execution(micro_id, after) is None:
+            raise BehindError
+        return self._marked(missed)[::-1]
+
+    def _flush_and_search(
+        self, micro_id: str, limit: int, before: str | None, wanted: EventFilter
+    ) -> tuple[list[Execution], str | None]:
+        self._flush()
+        found, last = self._store.search(micro_id, limit=limit, before=before, wanted=wanted)
+        return self._marked(found), last
+
+    def _flush_and_find(self, micro_id: str, execution_id: str) -> Execution | None:
+        self._flush()
+        found = self._store.find_execution(micro_id, execution_id)
+        return found and self._marked([found])[0]
+
+    def _flush(self) -> None:
         self._store.flush()
-        return self._store.list_executions(micro_id, limit=limit, before=before, wanted=wanted)
+        self._exchanges.flush()
+
+    def _marked(self, found: list[Execution]) -> list[Execution]:
+        """Tell of each whether its exchange is kept."""
+        kept = self._exchanges.find_kept([each.id for each in found])
+        return [replace(each, visor=True) if each.id in kept else each for each in found]
 
 
 def log_lines(execution: Execution) -> list[str]:

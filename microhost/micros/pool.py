@@ -35,13 +35,14 @@ from microhost.limits import (
     QUEUE_WAIT_S,
 )
 from microhost.micros.call import Call
+from microhost.micros.capture import Room
 from microhost.micros.cores import Meter, count_cores, meter_beside
 from microhost.micros.executor import NEVER, Executor, GuestReport
 from microhost.micros.output import shedding
 from microhost.micros.starting import BeforeCode, Import, Starter, fingerprint
 from microhost.micros.template import StartedRevision, Template
-from microhost.micros.work import Work
-from microhost.records import Event, EventResult, Execution, ImportReport, Micro, Revision
+from microhost.micros.work import OnExecution, Work
+from microhost.records import Event, EventResult, ImportReport, Micro, Revision
 from microhost.settings import Settings
 from sandbox.client import Evidence, WardenError
 
@@ -98,7 +99,7 @@ class Pools:
         self,
         warden: WardenClient,
         settings: Settings,
-        on_execution: Callable[[Execution], None],
+        on_execution: OnExecution,
         *,
         load: Load | None = None,
         meter: Callable[[int, int], Meter] = meter_beside,
@@ -122,6 +123,7 @@ class Pools:
         self._id_prefix = "e" + secrets.token_hex(4)
         self._id_count = 0
         self.on_execution = on_execution
+        self.visor_room = Room()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # Life
@@ -278,7 +280,7 @@ class Pools:
         if fleet is None:
             loaded = await self._load_from(micro_id)
             fleet = self._fleet(loaded[0])
-        call = Call(fleet.micro, event, self.on_execution)
+        call = Call(fleet.micro, event, self.on_execution, self.visor_room)
         self.dispatch(call)
         try:
             return await call.outcome

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from microhost.errors import Cause, MicroError, OverloadedError
-from microhost.records import Execution, Micro, Start, Trigger
+from microhost.records import Execution, Micro, RawExchange, Start, Trigger
 
 if TYPE_CHECKING:
     from microhost.micros.executor import Executor
 
 ABORTED_STATUS = 499
+
+
+class OnExecution(Protocol):
+    """Take the record of an ended execution, and what Visor saw of it."""
+
+    def __call__(self, execution: Execution, exchange: RawExchange | None, /) -> Execution | None:
+        """Never wait. Give the record as it will be shown."""
 
 
 class ContractError(Exception):

@@ -1,37 +1,27 @@
 """Keep the record of every execution: written behind, read newest first, pruned by age and size.
 
-Theory of operation
-    `append` puts a record into a bounded queue and returns at once: it stands on the gateway's hot path. One
-    writer thread takes what has gathered and commits it in one transaction (group commit), so a commit's wait
-    for the disk is shared by all records of that moment. After the first record it sleeps for GATHER_S: a thread
-    that wakes for every record takes the interpreter's lock from the loop thousands of times a second. When the
-    disk cannot follow and the queue is full, records are dropped and counted, and the log says how many;
-    serving goes on. `flush` waits until everything appended before is on the disk.
+`append` stands on the hot path and never waits: `behind.py` tells how.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import structlog
-
 from microhost.limits import EVENT_RETENTION_DAYS
 from microhost.records import EventFilter, Execution
+from microhost.storage.behind import Behind, Store
 from microhost.storage.database import Connection, Database, Row
 from microhost.storage.moments import from_us, to_us
+from microhost.storage.pruning import delete_while, used_bytes
 from microhost.storage.schema import EVENTS
 
 QUEUE_RECORDS = 20_000
-BATCH_RECORDS = 1_000
-GATHER_S = 0.05
-PRUNE_EVERY_S = 600.0
-PRUNE_BATCH_RECORDS = 2_000
+QUEUE_BYTES = 64_000_000
 STORE_BYTES = 2_000_000_000
-CLOSE_S = 10.0
+RECORD_BYTES = 600  # about, without its texts
+PRUNE_AFTER_BYTES = 64_000_000
 
 COLUMNS = (
     "id, micro_id, revision_id, trigger, started_at, duration_s, queued_s, start, status, method, path,"
@@ -40,9 +30,9 @@ COLUMNS = (
 
 ROW_MARKS = f"({', '.join('?' * len(COLUMNS.split(',')))})"
 STATEMENT_RECORDS = 100
+SEARCH_ROWS = 20_000
+SEARCH_WINDOW_ROWS = 500  # while these are read, other readers wait
 EVERY = EventFilter()
-
-log = structlog.get_logger("events")
 
 
 def utc_now() -> datetime:
@@ -59,48 +49,43 @@ class EventStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         queue_records: int = QUEUE_RECORDS,
+        queue_bytes: int = QUEUE_BYTES,
         store_bytes: int = STORE_BYTES,
     ) -> None:
         """Open or create the store and start its writer."""
         self._database = Database(file, EVENTS)
         self._clock = clock
-        self._queue_records = queue_records
         self._store_bytes = store_bytes
-        self._queue: queue.SimpleQueue[Execution | threading.Event | None] = queue.SimpleQueue()
-        self._hurry = threading.Event()
-        self._dropped = 0
-        self._dropped_said = 0
-        self._writer = threading.Thread(target=self._write, name="events", daemon=True)
-        self._writer.start()
+        self._behind = Behind(
+            Store(
+                name="executions",
+                write=self._commit,
+                prune=self.prune,
+                queue_records=queue_records,
+                queue_bytes=queue_bytes,
+                prune_after_bytes=PRUNE_AFTER_BYTES,
+            )
+        )
 
     @property
     def dropped_count(self) -> int:
         """Count the records that were dropped since the start because the disk could not follow."""
-        return self._dropped
+        return self._behind.dropped_count
 
     def append(self, execution: Execution) -> None:
         """Take a record; it is on the disk a moment later. Never waits; drops the record when the queue is
         full.
         """
-        if self._queue.qsize() >= self._queue_records:
-            self._dropped += 1
-            return
-        self._queue.put(execution)
+        size_bytes = RECORD_BYTES + len(execution.log) + len(execution.path) + len(execution.message)
+        self._behind.append(execution, size_bytes)
 
     def flush(self) -> None:
         """Wait until everything appended before is on the disk (or was counted as dropped)."""
-        done = threading.Event()
-        self._queue.put(done)
-        self._hurry.set()
-        if not self._writer.is_alive():
-            return
-        done.wait(CLOSE_S)
+        self._behind.flush()
 
     def close(self) -> None:
         """Write what has gathered and close the store; may be called twice."""
-        self._queue.put(None)
-        self._hurry.set()
-        self._writer.join(CLOSE_S)
+        self._behind.close()
         self._database.close()
 
     def list_executions(
@@ -110,18 +95,50 @@ class EventStore:
         limit: int,
         before: str | None = None,
         after: str | None = None,
+        down_to: str | None = None,
         wanted: EventFilter = EVERY,
     ) -> list[Execution]:
-        """Give a Micro's executions that are wanted, newest first: those recorded before or after the one with that id."""
+        """Give a Micro's executions that are wanted, newest first: those recorded before or after the one with that id,
+        and none older than `down_to`.
+        """
         conditions, values = _conditions(wanted)
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM executions WHERE micro_id = ?1"  # noqa: S608  our own constants
             " AND (?2 IS NULL OR number < (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1))"
             " AND (?3 IS NULL OR number > (SELECT number FROM executions WHERE id = ?3 AND micro_id = ?1))"
+            " AND (?5 IS NULL OR number >= (SELECT number FROM executions WHERE id = ?5 AND micro_id = ?1))"
             f"{conditions} ORDER BY number DESC LIMIT ?4",
-            (micro_id, before, after, limit, *values),
+            (micro_id, before, after, limit, down_to, *values),
         )
         return [_execution(row) for row in rows]
+
+    def search(
+        self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
+    ) -> tuple[list[Execution], str | None]:
+        """Give a Micro's executions that are wanted, newest first, and the id to continue before when there may be more.
+
+        Texts are looked for in at most SEARCH_ROWS records a call: then there may be few found, or none, and yet more.
+        """
+        if not wanted.text:
+            found = self.list_executions(micro_id, limit=limit + 1, before=before, wanted=wanted)
+            return found[:limit], found[limit - 1].id if len(found) > limit else None
+        found = []
+        for _ in range(SEARCH_ROWS // SEARCH_WINDOW_ROWS):
+            window = self._database.rows(
+                "SELECT id FROM executions WHERE micro_id = ?1 AND (?2 IS NULL OR number <"
+                " (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1)) ORDER BY number DESC LIMIT ?3",
+                (micro_id, before, SEARCH_WINDOW_ROWS),
+            )
+            if not window:
+                return found, None
+            last = str(window[-1][0])
+            found += self.list_executions(
+                micro_id, limit=limit + 1 - len(found), before=before, down_to=last, wanted=wanted
+            )
+            if len(found) > limit:
+                return found[:limit], found[limit - 1].id
+            before = last
+        return found, before
 
     def find_execution(self, micro_id: str, execution_id: str) -> Execution | None:
         """Find an execution of a Micro by its id."""
@@ -145,106 +162,37 @@ class EventStore:
         return gone + self._delete_while("?", (True,), self._is_too_large)
 
     def _delete_while(self, condition: str, values: tuple[object, ...], wanted: Callable[[], bool]) -> int:
-        gone = 0
-        while wanted():
-            with self._database.write() as sql:
-                sql.execute(
-                    "DELETE FROM executions WHERE number IN"  # noqa: S608  our own constants
-                    f" (SELECT number FROM executions WHERE {condition} ORDER BY number LIMIT ?)",
-                    (*values, PRUNE_BATCH_RECORDS),
-                )
-                count = sql.changes()
-            gone += count
-            if count == 0:
-                break
-        return gone
+        return delete_while(self._database, "executions", condition, values, wanted)
 
     def _is_too_large(self) -> bool:
-        pages, free, size = (
-            row[0]
-            for name in ("page_count", "freelist_count", "page_size")
-            for row in self._database.rows(f"PRAGMA {name}")
-        )
-        return bool((pages - free) * size > self._store_bytes)
-
-    def _write(self) -> None:
-        last_prune = -PRUNE_EVERY_S
-        while True:
-            records, waiting, closing = self._gather()
-            self._commit(records)
-            for done in waiting:
-                done.set()
-            self._say_drops()
-            if closing:
-                return
-            if self._clock().timestamp() - last_prune >= PRUNE_EVERY_S:
-                last_prune = self._clock().timestamp()
-                self._prune_quietly()
-
-    def _gather(self) -> tuple[list[Execution], list[threading.Event], bool]:
-        records: list[Execution] = []
-        waiting: list[threading.Event] = []
-        try:
-            item = self._queue.get(timeout=PRUNE_EVERY_S)
-            if isinstance(item, Execution) and self._queue.qsize() < BATCH_RECORDS:
-                self._hurry.wait(GATHER_S)
-                self._hurry.clear()
-            while item is not None:
-                if isinstance(item, Execution):
-                    records.append(item)
-                else:
-                    waiting.append(item)
-                if len(records) >= BATCH_RECORDS:
-                    break
-                item = self._queue.get_nowait()
-            else:
-                return records, waiting, True
-        except queue.Empty:
-            pass
-        return records, waiting, False
+        return used_bytes(self._database) > self._store_bytes
 
     def _commit(self, records: list[Execution]) -> None:
-        if not records:
-            return
-        try:
-            with self._database.write() as sql:
-                _insert(sql, records)
-        except Exception:  # a full or failing disk must not end the writer: serving goes on, the loss is said
-            self._dropped += len(records)
-            log.exception("executions_not_recorded", count=len(records))
-
-    def _prune_quietly(self) -> None:
-        try:
-            gone = self.prune()
-        except Exception:  # the same: pruning comes round again
-            log.exception("executions_not_pruned")
-            return
-        if gone:
-            log.info("executions_pruned", count=gone)
-
-    def _say_drops(self) -> None:
-        dropped = self._dropped
-        if dropped != self._dropped_said:
-            log.warning("executions_dropped", count=dropped - self._dropped_said, since_start=dropped)
-            self._dropped_said = dropped
+        with self._database.write() as sql:
+            _insert(sql, records)
 
 
 def _conditions(wanted: EventFilter) -> tuple[str, tuple[int | str, ...]]:
-    """Give the SQL of a filter, whose first value is ?5. A moment bounds the numbers to walk, found in the index
+    """Give the SQL of a filter, whose first value is ?6. A moment bounds the numbers to walk, found in the index
     alone: otherwise a quiet Micro's whole past would be read for its last minute.
     """
-    since = 0 if wanted.since is None else to_us(wanted.since)
+    if wanted == EVERY:
+        return "", ()
     bound = (
-        " AND number >= (SELECT min(number) FROM executions WHERE micro_id = ?1 AND started_at >= ?5)"
+        " AND number >= (SELECT min(number) FROM executions WHERE micro_id = ?1 AND started_at >= ?6)"
         if wanted.since is not None
         else ""
     )
     text = (
-        f"{bound} AND started_at >= ?5 AND status BETWEEN ?6 AND ?7 AND substr(path, 1, length(?8)) = ?8"
-        if wanted != EVERY
-        else ""
+        f"{bound} AND started_at >= ?6 AND status BETWEEN ?7 AND ?8 AND substr(path, 1, length(?9)) = ?9"
+        " AND ?10 IN ('', method) AND ?11 IN ('', trigger)"
+        " AND (?12 = '' OR cause = ?12 OR (?12 = 'any' AND cause IS NOT NULL))"
+        " AND (?13 = '' OR instr(lower(path), ?13) OR instr(lower(action), ?13)"
+        " OR instr(lower(message), ?13) OR instr(lower(log), ?13))"
     )
-    return text, (since, wanted.status_from, wanted.status_to, wanted.path) if text else ()
+    since = 0 if wanted.since is None else to_us(wanted.since)
+    values = (since, wanted.status_from, wanted.status_to, wanted.path)
+    return text, (*values, wanted.method, wanted.trigger, wanted.cause, wanted.text)
 
 
 def _batched(records: list[Execution], count: int) -> Iterator[list[Execution]]:

@@ -24,12 +24,14 @@ from microhost.storage.rows import (
     REVISION,
     ProjectKey,
     micro_values,
+    pack_log,
     pack_manifest,
     pack_report,
     to_micro,
     to_project,
     to_project_key,
     to_revision,
+    unpack_log,
     unpack_manifest,
 )
 from microhost.storage.schedules import ScheduleStore
@@ -184,8 +186,9 @@ class MetaStore:
 
     # Revisions
 
-    def add_live_revision(self, revision: Revision, manifest: Mapping[str, str]) -> Revision:
-        """Keep a new revision under its Micro's next number and make it the live one; give it as kept.
+    def add_live_revision(self, revision: Revision, manifest: Mapping[str, str], log: str = "") -> Revision:
+        """Keep a new revision, with what its making printed, under its Micro's next number and make it the live one; give
+        it as kept.
 
         Raises: NotFoundError when the Micro is gone.
         """
@@ -206,6 +209,7 @@ class MetaStore:
                     *(pack_report(revision.report), pack_manifest(manifest)),
                 ),
             )
+            sql.execute("INSERT INTO logs VALUES (?, ?)", (revision.id, pack_log(log)))
             sql.execute("UPDATE micros SET live_revision = ? WHERE id = ?", (revision.id, revision.micro_id))
         return replace(revision, number=number, state="live")
 
@@ -256,6 +260,11 @@ class MetaStore:
         if row is None:
             raise NotFoundError("There is no such deployment.")
         return unpack_manifest(row[0])
+
+    def find_log(self, revision_id: str) -> str:
+        """Give what a revision's making printed; empty for one of an older version."""
+        row = self._database.row("SELECT packed FROM logs WHERE revision_id = ?", (revision_id,))
+        return unpack_log(row[0]) if row else ""
 
     def delete_revisions(self, revision_ids: Collection[str]) -> None:
         """Forget revisions, but never a live one."""

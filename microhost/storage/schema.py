@@ -115,6 +115,18 @@ EVENTS = (
     """,
 )
 
+# Nothing here is readable as it came: credentials are masked before they are written. `head` is JSON.
+VISOR = (
+    """
+    CREATE TABLE exchanges (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, micro_id TEXT NOT NULL,
+        started_at INTEGER NOT NULL, head BLOB NOT NULL, request BLOB NOT NULL, response BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX exchanges_of_a_micro ON exchanges (micro_id, number);
+    CREATE INDEX exchanges_by_time ON exchanges (started_at)
+    """,
+)
+
 # One file a project. Keys are the bytes of their UTF-8, so that order and ranges are bytewise; a body is the
 # item's JSON text, key and all, and is sent as it stands here. `expires` repeats `__expires`, in seconds.
 BASES = (

@@ -64,8 +64,9 @@ def _freeze_all(data: Path, frozen: Path, note_missing: Callable[[str], None]) -
         _freeze_database(file, make_directory(frozen / "base") / file.name)
     for file in sorted((data / "drive").glob("*.db")):
         _freeze_drives(file, make_directory(frozen / "drive"), note_missing)
-    if (data / "events.db").exists():
-        _freeze_database(data / "events.db", frozen / "events.db")
+    for name in ("events.db", "visor.db"):
+        if (data / name).exists():
+            _freeze_database(data / name, frozen / name)
     _freeze_meta(data, frozen, note_missing)
     _drop_deleted_projects(frozen)
 

@@ -10,6 +10,7 @@ from microhost.storage.bases import Bases
 from microhost.storage.bundles import Bundles
 from microhost.storage.drives import Drives
 from microhost.storage.events import EventStore, utc_now
+from microhost.storage.exchanges import ExchangeStore
 from microhost.storage.files import make_directory
 from microhost.storage.meta import MetaStore
 from microhost.storage.secrets import Vault
@@ -21,6 +22,7 @@ class Stores:
 
     meta: MetaStore
     events: EventStore
+    exchanges: ExchangeStore
     bundles: Bundles
     vault: Vault
     bases: Bases
@@ -30,6 +32,7 @@ class Stores:
         """Close every store; may be called twice."""
         self.bases.close()
         self.drives.close()
+        self.exchanges.close()
         self.events.close()
         self.meta.close()
 
@@ -50,6 +53,7 @@ def open_stores(data: Path, *, drive_quota_mb: int = DRIVE_QUOTA_MB) -> Stores:
     return Stores(
         meta=meta,
         events=EventStore(data / "events.db"),
+        exchanges=ExchangeStore(data / "visor.db"),
         bundles=Bundles(data),
         vault=vault,
         bases=Bases(data / "base", is_known=is_known),

@@ -89,6 +89,11 @@ class UserStore:
             found = sql.execute(f"SELECT {USER} FROM users WHERE id = ?", (row[0][0],)).fetchall()  # noqa: S608
         return to_user(found[0])
 
+    def delete_invitations(self) -> None:
+        """Forget every invitation."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM invitations")
+
     def put_password(self, user_id: str, password: str, *, only_first: bool = False) -> bool:
         """Replace the hash of a user's password and end all sessions; tell whether it was done.
 

@@ -7,14 +7,13 @@ anywhere else; `window.owned` is what the attacks set.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browsing import Watch
-from tests.driving import Host, Micro, zip_files
+from tests.driving import Host, wait_until, zip_files
 
 ATTACKS = [
     "<script>window.owned=1;alert(1)</script>",
@@ -49,17 +48,18 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" onload="window.owned=1"><script>w
 HTML = f"<!doctype html><title>x</title>{ALL}<script>try{{parent.owned=1}}catch(e){{}};top.owned=1</script>"
 
 
-@pytest.fixture
-def planted(host: Host, project: str, new_micro: Callable[..., Micro]) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def planted(host: Host) -> dict[str, str]:
     """Write attacks into everything that has a place for them. Gives addresses of the console."""
-    micro = new_micro("hostile", visor=True)
+    project = str(host.new_project("hostile <img src=x onerror=window.owned=1>".replace("/", ""))["name"])
+    micro = host.new_micro(quote(project, safe=""), "hostile", visor=True)
     micro.must_deploy(zip_files({"main.py": APP % ALL, f"{ATTACKS[1]}.txt".replace("/", "_"): ALL}))
     for attack in ATTACKS:
         headers = {"User-Agent": attack, "Referer": attack, "X-Attack": attack, "Content-Type": "text/html"}
         micro.call(f"/{quote(attack)}?q={quote(attack)}", "POST", content=attack, headers=headers)
     for path in ("/json", "/svg", "/html"):
         micro.call(path)
-    project_id = host.get(f"/projects/{project}")["id"]
+    project_id = host.get(f"/projects/{quote(project, safe='')}")["id"]
     base, drive = "b<img src=x onerror=window.owned=1>", "d<img src=x onerror=window.owned=1>"
     items = [{"key": attack, attack: attack, "deep": {attack: [attack]}} for attack in ATTACKS]
     stored = host.client.put(f"/base/v1/{project_id}/{quote(base, safe='')}/items", json={"items": items})
@@ -70,15 +70,16 @@ def planted(host: Host, project: str, new_micro: Callable[..., Micro]) -> dict[s
         at = f"/drive/v1/{project_id}/{quote(drive, safe='')}/files?name={quote(name, safe='')}"
         stored = host.client.post(at, content=content.encode(), headers={"Content-Type": "text/html"})
         assert stored.status_code == 201, stored.text
-    host.post(f"/projects/{project}/keys", {"name": "key<svg onload=window.owned=1>"})
-    host.post(f"{micro.at}/api-keys", {"name": "api<svg onload=window.owned=1>", "description": ALL[:200]})
-    host.post("/login", {"name": "<img src=x onerror=window.owned=1>"})
-    at = f"/projects/{project}"
+    host.post(f"/projects/{project_id}/keys", {"name": "key"})  # names of keys are letters and digits only
+    host.post(f"{micro.at}/api-keys", {"name": "api", "description": ATTACKS[1]})
+    asked = host.post("/login", {"name": ATTACKS[1]})
+    at = f"/projects/{quote(project, safe='')}"
     return {
         "micro": f"{at}/micros/hostile",
         "base": f"{at}/bases/{quote(base, safe='')}",
         "drive": f"{at}/drives/{quote(drive, safe='')}",
         "keys": f"{at}/keys",
+        "login": f"/login/cli?code={asked['code']}",
         "project": at,
     }
 
@@ -87,7 +88,7 @@ def visit(page: Page, address: str) -> None:
     """Open a page and wait until all of it is there."""
     page.goto(address)
     page.get_by_role("heading", level=1).first.wait_for()
-    page.wait_for_function("!document.querySelector('.skeleton')")
+    page.locator(".skeleton").first.wait_for(state="detached")
 
 
 def must_be_unharmed(page: Page) -> None:
@@ -120,7 +121,7 @@ def test_every_event_shows_request_response_and_logs_as_text(
         must_be_unharmed(page)
 
 
-@pytest.mark.parametrize("place", ["project", "keys", "base", "drive"])
+@pytest.mark.parametrize("place", ["project", "keys", "base", "drive", "login"])
 def test_the_projects_pages_run_nothing_of_what_was_planted(
     page: Page, planted: dict[str, str], place: str
 ) -> None:
@@ -151,6 +152,6 @@ def test_the_watch_sees_an_attack_that_runs(page: Page, host: Host) -> None:
     victim.evaluate(
         "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.owned=1;alert(1)\">')"
     )
-    victim.wait_for_function("window.owned === 1")
+    wait_until(lambda: victim.evaluate("window.owned") == 1, "the attack to run")
     other.close()
     assert any(each.startswith("dialog") for each in watch.seen)

@@ -30,7 +30,7 @@ def test_who_is_not_logged_in_logs_in_with_the_owners_token_and_comes_where_they
     page.get_by_role("tab", name="Access token").click()
     page.get_by_label("Access token", exact=True).fill("wrong_token")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("Unauthorized")
+    expect(page.get_by_role("alert")).to_contain_text("This access token is not valid.")
     assert find_barriers(page) == []
     page.get_by_label("Access token", exact=True).fill(host.token)
     page.get_by_role("button", name="Log in").click()
@@ -51,12 +51,14 @@ def test_logging_out_ends_the_session(context: BrowserContext, page: Page) -> No
     assert context.cookies() == []
 
 
-def test_a_session_that_ended_elsewhere_leads_to_the_log_in_page(context: BrowserContext, page: Page) -> None:
-    page.goto("/")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Projects")
+def test_a_session_that_ended_elsewhere_leads_to_the_log_in_page(
+    context: BrowserContext, page: Page, project: str
+) -> None:
+    """The page of a project asks for its Micros again and again."""
+    page.goto(f"/projects/{project}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(project)
     context.request.delete("/api/v1/session", headers={"Sec-Fetch-Site": "same-origin"})
-    page.get_by_role("link", name="Settings").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in", timeout=15_000)
 
 
 def test_a_project_is_made_and_a_taken_name_is_refused_in_words(page: Page, project: str) -> None:
@@ -65,7 +67,7 @@ def test_a_project_is_made_and_a_taken_name_is_refused_in_words(page: Page, proj
     dialog = page.get_by_role("dialog", name="New project")
     dialog.get_by_label("Name").fill(project)
     dialog.get_by_role("button", name="Create").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("taken")
+    expect(dialog.get_by_role("alert")).to_contain_text(f"There is a project '{project}' already.")
     dialog.get_by_label("Name").fill(f"{project} & sons")
     dialog.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{project} & sons")
@@ -80,7 +82,7 @@ def test_the_jump_list_finds_places_by_keyboard_alone(page: Page, project: str, 
     search = page.get_by_role("combobox", name="Where to")
     expect(search).to_be_focused()
     search.fill("jump log")
-    expect(page.get_by_role("option", selected=True)).to_contain_text("jumper › Logs")
+    expect(page.get_by_role("dialog").get_by_role("option", selected=True)).to_contain_text("jumper › Logs")
     assert find_barriers(page) == []
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/projects/{project}/micros/jumper/logs$"))
@@ -119,7 +121,7 @@ def test_on_a_phone_the_menu_opens_over_the_page_and_nothing_is_wider_than_the_s
     page.set_viewport_size(PHONE)
     page.goto(f"/projects/{project}")
     expect(page.get_by_role("heading", level=1)).to_have_text(project)
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     expect(page.get_by_role("link", name="Project keys")).to_be_hidden()
     page.get_by_role("button", name="Menu", exact=True).click()
     page.get_by_role("link", name="Project keys").click()
@@ -129,7 +131,7 @@ def test_on_a_phone_the_menu_opens_over_the_page_and_nothing_is_wider_than_the_s
 
 def test_an_address_that_leads_nowhere_says_so(page: Page) -> None:
     page.goto("/projects/no-such-project")
-    expect(page.get_by_role("alert")).to_contain_text("There is no such project")
+    expect(page.get_by_role("alert")).to_contain_text("There is no project 'no-such-project'.")
     page.goto("/settings/../projects")
     expect(page.get_by_text("This address leads nowhere.")).to_be_visible()
     page.get_by_role("link", name="To the projects").click()

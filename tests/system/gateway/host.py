@@ -23,7 +23,7 @@ from microhost.micros.cores import Meter
 from microhost.micros.directory import Directory
 from microhost.micros.pool import Pools
 from microhost.micros.template import StartedRevision
-from microhost.records import Execution, Micro, Revision, Token
+from microhost.records import Execution, Micro, RawExchange, Revision, Token
 from microhost.settings import Settings
 from tests.system.gateway.unboxed import UnboxedWarden
 
@@ -74,6 +74,7 @@ class Host:
     ) -> None:
         self.base = base
         self.executions: list[Execution] = []
+        self.exchanges: list[RawExchange] = []
         self.revisions: dict[str, tuple[Micro, Revision, dict[str, str]]] = {}
         self.cpu_s: Callable[[], float] = lambda: 0.0
         self._count = 0
@@ -92,6 +93,12 @@ class Host:
 
     # In the thread
 
+    def keep(self, execution: Execution, exchange: RawExchange | None = None) -> None:
+        """Keep what a host would store."""
+        self.executions.append(execution)
+        if exchange is not None:
+            self.exchanges.append(exchange)
+
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -102,9 +109,7 @@ class Host:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.pools = Pools(
-            self.warden, self._settings, self.executions.append, load=self._load, meter=self._meter
-        )  # type: ignore[arg-type]
+        self.pools = Pools(self.warden, self._settings, self.keep, load=self._load, meter=self._meter)  # type: ignore[arg-type]
         self.warden.on_exited = self.pools.on_exited
         self.warden.on_template = self.pools.on_template
         await self.pools.start()

@@ -368,7 +368,7 @@ class TestDeaths:
         async def forget() -> None:
             from microhost.micros.pool import Pools
 
-            fresh = Pools(host.warden, host._settings, host.executions.append, load=host._load)  # type: ignore[arg-type]
+            fresh = Pools(host.warden, host._settings, host.keep, load=host._load)  # type: ignore[arg-type]
             await fresh.start()
             host.protocol.gateway.pools = fresh
             host.warden.on_exited, host.warden.on_template = fresh.on_exited, fresh.on_template

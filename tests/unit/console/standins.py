@@ -15,6 +15,7 @@ import httpx
 from starlette.applications import Starlette
 
 from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.errors import MicroError
@@ -192,6 +193,12 @@ def build_host(data: Path) -> Host:
     )
     deployer.sweep()
     catalog.load()
+    accounts = Accounts(stores.meta, directory, clock=now)
+
+    def locate(name: bytes) -> Micro | None:
+        route = directory.find(name.decode().removesuffix(".localhost")) or directory.find_domain(name)
+        return route.micro if route else None
+
     services = Services(
         settings=settings,
         stores=stores,
@@ -199,10 +206,11 @@ def build_host(data: Path) -> Host:
         catalog=catalog,
         deployer=deployer,
         environments=environments,
-        executions=Executions(stores.events),
+        executions=Executions(stores.events, stores.exchanges),
         pool=pool,
         schedules=schedules,
-        accounts=Accounts(stores.meta, directory, clock=now),
+        accounts=accounts,
+        entries=Entries(accounts, locate, time.monotonic),
         doctor=doctor,
         clock=now,
     )

@@ -1,0 +1,120 @@
+"""Hide credentials in what is kept of a request or a response. Pure.
+
+A header is hidden whole when its name says so, or its value begins as a credential does. In a target, and in headers that
+hold an address, the values of parameters whose names say so are hidden, in the query and in the fragment, and so is what stands
+before the `@` of an address. The same names in a body are the Micro's own business: bodies are kept as they came.
+Source: RFC 9110 (sections 11.6 and 11.7), RFC 6265, RFC 6749 (section 4.2.2), RFC 3986 (section 3.2.1).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from urllib.parse import unquote_plus
+
+from microhost.records import Exchange, Header, RequestSeen, ResponseSeen
+
+MASK = "***"
+DECODINGS = 3
+
+_NAMES = frozenset(
+    (
+        "authorization",
+        "proxyauthorization",
+        "authenticationinfo",
+        "cookie",
+        "cookie2",
+        "setcookie",
+        "setcookie2",
+        "auth",
+        "sig",
+        "sid",
+        "pin",
+        "otp",
+        "jwt",
+        "code",
+        "key",
+    )
+)
+_PARTS = re.compile(
+    r"token|secret|passw|passwd|pwd|passphrase|apikey|authkey|accesskey|privatekey|projectkey|datakey"
+    r"|credential|signature|session|csrf|xsrf|jwt|bearer|cookie|authorization"
+)
+_SCHEMES = re.compile(
+    r"\s*(?:basic|bearer|digest|token|negotiate|apikey|aws4-hmac-sha256)[\s,=:]", re.IGNORECASE
+)
+_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=([^&#;\s,\"'<>]*)")
+_USER = re.compile(r"(//)[^/?#@\s,]+(?=@)")
+_PUNCTUATION = re.compile(r"[^a-z0-9]")
+# not in headers: `Key: value` and `Code: 3` are no credentials, `?code=` and `?key=` are
+_ONLY_PARAMETERS = frozenset(("code", "key", "sid", "pin"))
+_LONG_ITEM = re.compile(r"[^\s,]{32,}")
+
+
+def mask(exchange: Exchange) -> Exchange:
+    """Give the exchange without its credentials; what was hidden is named in `masked`, parameters as `?name`."""
+    response = exchange.response
+    return Exchange(_mask_request(exchange.request), None if response is None else _mask_response(response))
+
+
+def names_a_secret(name: str, *, parameter: bool = False) -> bool:
+    """Tell whether what has this name is hidden. Case, punctuation and percent-encoding make no difference."""
+    for _ in range(DECODINGS if parameter else 1):
+        plain = _PUNCTUATION.sub("", name.lower())
+        if plain in _NAMES and (parameter or plain not in _ONLY_PARAMETERS):
+            return True
+        if _PARTS.search(plain):
+            return True
+        name = unquote_plus(name)
+    return False
+
+
+def mask_parameters(text: str) -> tuple[str, list[str]]:
+    """Hide the values of secret parameters in a target or an address; give the names, as `?name`."""
+    masked: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        if not names_a_secret(found[1], parameter=True):
+            return found[0]
+        masked.append(f"?{found[1]}")
+        return f"{found[1]}={MASK}"
+
+    return _PARAMETER.sub(hide, text), masked
+
+
+def _mask_request(request: RequestSeen) -> RequestSeen:
+    if not request.method:  # an event: its target is an action
+        return request
+    target, in_target = mask_parameters(request.target)
+    headers, in_headers = _mask_headers(request.headers)
+    return replace(request, target=target, headers=headers, masked=_unique(in_headers + in_target))
+
+
+def _mask_response(response: ResponseSeen) -> ResponseSeen:
+    headers, masked = _mask_headers(response.headers)
+    return replace(response, headers=headers, masked=_unique(masked))
+
+
+def _mask_headers(headers: tuple[Header, ...]) -> tuple[tuple[Header, ...], list[str]]:
+    kept: list[Header] = []
+    masked: list[str] = []
+    for name, value in headers:
+        hidden = _mask_value(name, value)
+        if hidden != value:
+            masked.append(name)
+        kept.append((name, hidden))
+    return tuple(kept), masked
+
+
+def _mask_value(name: str, value: str) -> str:
+    if names_a_secret(name) or _SCHEMES.match(value):
+        return MASK
+    if name == "sec-websocket-protocol":  # browsers can send a credential nowhere else
+        return MASK if _LONG_ITEM.search(value) or _PARTS.search(value.lower()) else value
+    if "//" in value:
+        value = _USER.sub(rf"\1{MASK}", value)
+    return mask_parameters(value)[0] if "=" in value else value
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
