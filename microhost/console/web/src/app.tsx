@@ -59,10 +59,8 @@ function Console() {
             <Failure error={failure} onRetry={() => void load()} />
           </main>
         </div>
-      ) : path.startsWith("/invitation/") ? (
-        <Route path="/invitation/:code">
-          <Invitation />
-        </Route>
+      ) : path === "/invitation" ? (
+        <Invitation />
       ) : state === "out" ? (
         <LogInPage />
       ) : state === "in" ? (
