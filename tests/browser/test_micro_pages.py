@@ -462,7 +462,7 @@ def test_a_micro_is_opened_to_everybody_only_when_one_is_sure(page: Page, micro:
     assert micro.call("/").status_code == 401
     access.click()
     say_yes(page, "Open it")
-    expect(page.get_by_text("The Micro is public.")).to_be_visible()
+    expect(page.get_by_text("The Micro is public.", exact=True)).to_be_visible()
     expect(access).not_to_be_checked()
     assert micro.call("/").status_code == 200
 

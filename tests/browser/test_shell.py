@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -74,8 +75,10 @@ def test_a_project_is_made_and_a_taken_name_is_refused_in_words(page: Page, proj
     assert page.get_by_label("Project", exact=True).input_value() == f"{project} & sons"
 
 
-def test_the_jump_list_finds_places_by_keyboard_alone(page: Page, project: str, new_micro: object) -> None:
-    new_micro("jumper")  # type: ignore[operator]
+def test_the_jump_list_finds_places_by_keyboard_alone(
+    page: Page, project: str, new_micro: Callable[..., Micro]
+) -> None:
+    new_micro("jumper")
     page.goto(f"/projects/{project}")
     expect(page.get_by_role("link", name="jumper").first).to_be_visible()
     page.keyboard.press("Control+k")
@@ -158,9 +161,9 @@ def test_a_code_that_nobody_asked_with_is_refused_in_words(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("No login has this code.")
 
 
-def test_the_first_load_is_small_and_quick(page: Page, project: str, new_micro: object) -> None:
+def test_the_first_load_is_small_and_quick(page: Page, project: str, new_micro: Callable[..., Micro]) -> None:
     """At most 60 KB of compressed JavaScript; usable within a second on a processor six times slower."""
-    micro: Micro = new_micro()  # type: ignore[operator]
+    micro: Micro = new_micro()
     micro.must_deploy(zip_app("hello-flask"))
     sizes: dict[str, int] = {}
     page.on("response", lambda got: sizes.__setitem__(got.url, int(got.headers.get("content-length", 0))))
@@ -175,3 +178,19 @@ def test_the_first_load_is_small_and_quick(page: Page, project: str, new_micro: 
         "performance.getEntriesByType('paint').find(e => e.name === 'first-contentful-paint').startTime"
     )
     assert usable_ms < 1_000, f"{usable_ms:.0f} ms"
+
+
+def test_a_closed_micro_opens_after_logging_in_on_the_way(
+    stranger: BrowserContext, host: Host, new_micro: Callable[..., Micro]
+) -> None:
+    micro = new_micro(public=False)
+    micro.must_deploy(zip_app("hello-flask"))
+    page = stranger.new_page()
+    page.goto(f"http://{micro.path}.localhost:{host.port}/hello?name=Ada")
+    page.get_by_role("tab", name="Access token").click()
+    page.get_by_label("Access token", exact=True).fill(host.token)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"http://{micro.path}.localhost:{host.port}/hello?name=Ada")
+    assert [each["httpOnly"] for each in stranger.cookies(f"http://{micro.path}.localhost:{host.port}")] == [
+        True
+    ]

@@ -14,6 +14,7 @@ import { NotFound } from "./pages/not-found";
 import { Shell } from "./shell/shell";
 
 const Home = lazy(() => import("./pages/home"));
+const Enter = lazy(() => import("./pages/enter"));
 const Invitation = lazy(() => import("./pages/invitation"));
 const TerminalLogin = lazy(() => import("./pages/terminal-login"));
 const Settings = lazy(() => import("./pages/settings"));
@@ -75,6 +76,9 @@ function Console() {
 function Inside() {
   return (
     <Switch>
+      <Route path="/enter">
+        <Enter />
+      </Route>
       <Route path="/login/cli">
         <Login />
       </Route>
