@@ -1,4 +1,4 @@
-"""Parse the `microhost` command: serve, token, ca, doctor, backup, restore, import."""
+"""Parse the `microhost` command: serve, token, password, ca, doctor, backup, restore, import."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def main() -> None:
 @click.option("--tls-key", type=FILE, help="The key of that certificate (PEM).")
 @click.option("--domain", help="Domain of the console; Micros live below it.  [default: localhost]")
 @click.option(
+    "--owner-password-file",
+    type=FILE,
+    help="A file with the password that the owner gets at the first start.",
+)
+@click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings."
 )
 def serve(config: Path | None, **options: object) -> None:
@@ -93,6 +98,32 @@ def ca(data: Path | None) -> None:
         " or add it to the system's roots. It speaks for this host's own names only.",
         err=True,
     )
+
+
+@main.command()
+@DATA
+def password(data: Path | None) -> None:
+    """Set the owner's password; the owner's sessions end. The host may go on serving.
+
+    It is asked for, or taken from standard input, or from MICROHOST_OWNER_PASSWORD.
+    """
+    from microhost.accounts.passwords import check_password, hash_password
+    from microhost.records import OWNER_ID
+    from microhost.storage.meta import MetaStore
+
+    folder = _load(None, data=data).data
+    try:
+        if not (folder / "meta.db").exists():
+            raise ClientError(f"'{folder}' holds no host yet. Start it once: microhost serve --data {folder}")
+        chosen = _new_password()
+        check_password(chosen, OWNER_ID)
+        with contextlib.closing(MetaStore(folder / "meta.db")) as meta:
+            meta.users.put_password(OWNER_ID, hash_password(chosen))
+    except ClientError as error:
+        _fail(error.message)
+    except (HostError, OSError) as error:
+        _fail(f"The password was not set: {error}")
+    click.echo("The owner's password is set: log in to the console as 'owner'.", err=True)
 
 
 @main.command()
@@ -236,16 +267,20 @@ def _passphrase(*, confirm: bool) -> str:
     return told or str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
 
 
+def _new_password() -> str:
+    told = os.environ.get(settings.OWNER_PASSWORD)
+    if told is not None:
+        return told
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("New password", hide_input=True, confirmation_prompt=True, err=True))
+
+
 def _load(config: Path | None, **options: object) -> settings.Settings:
     try:
-        return settings.load(config, _environment(), **options)
+        return settings.load(config, os.environ, **options)
     except ClientError as error:
         _fail(error.message)
-
-
-def _environment() -> dict[str, str]:
-    """Give the environment without what is no setting."""
-    return {name: value for name, value in os.environ.items() if name != PASSPHRASE}
 
 
 def _fail(message: str, *, status: int = 2) -> NoReturn:

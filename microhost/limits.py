@@ -16,6 +16,11 @@ DEPENDENCIES_BYTES = 250 * MB
 
 # Deta docs, Micros > Custom Domains and Sub-domains
 SUBDOMAIN_CHARACTERS_MIN = 4
+DOMAINS_PER_MICRO = 5
+DOMAIN_LOOKUP_S = 3.0
+
+# Deta docs, CLI > Authentication: access tokens are valid for a year
+TOKEN_DAYS = 365
 
 # Deta docs, Micros > Visor, Logs Retention
 EVENT_RETENTION_DAYS = 14
@@ -143,6 +148,7 @@ ENVIRONMENT_BYTES = 128 * 1024
 # Ours: deployments
 REQUIREMENTS_BYTES = 256 * 1024
 REVISIONS_KEPT = 10
+FILE_SHOWN_BYTES = 1_000_000
 UPLOADS_AT_ONCE = 8
 
 # Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong
@@ -159,6 +165,23 @@ LOGINS_PER_MINUTE = 10
 LOGIN_S = 600
 LOGIN_POLL_S = 1
 LOGIN_NAME_CHARACTERS = 100
+
+# Ours: users and the sessions of their browsers
+SESSION_IDLE_DAYS = 7
+SESSION_MAX_DAYS = 30
+SESSION_NOTE_S = 3600.0  # a session's use is noted this often at most
+SESSIONS_OF_ONE = 50
+INVITATION_DAYS = 7
+PASSWORD_CHARACTERS_MIN = 10
+PASSWORD_CHARACTERS_MAX = 1024
+PASSWORD_MEMORY_KIB = 64 * 1024
+PASSWORD_PASSES = 3
+PASSWORD_LANES = 4
+PASSWORDS_WAITING = 8
+PASSWORDS_WAITING_OF_ONE = 2  # from one address
+USER_NAME_CHARACTERS = 64
+ENTRY_CODE_S = 60.0
+ENTRY_CODES = 1000
 
 # Ours: the doors to Base and Drive
 CORS_MAX_AGE_S = 86_400

@@ -13,6 +13,8 @@ from microhost.limits import EXECUTION_MEMORY_BYTES, EXECUTION_TIMEOUT_S, MIB
 Trigger = Literal["http", "run", "cron"]
 Start = Literal["warm", "asleep", "cold"]
 RevisionState = Literal["live", "retired"]
+Role = Literal["owner", "member"]
+OWNER_ID = "owner"  # of the one user who is always there
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,47 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Act as the owner over the API. Only the sha256 is kept; the token is `{id}_{secret}`."""
+    """Act as a user over the API. Only the sha256 is kept; the token is `{id}_{secret}`.
+
+    `expires_at` is None for one that does not end by itself, `last_used_at` about when it was last used.
+    """
 
     id: str
     digest: bytes
+    created_at: datetime
+    user_id: str = OWNER_ID
+    name: str = ""
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Be somebody who may log in: the owner, or a member, who may do all but manage users."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    has_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Let a browser act as a user. Only the sha256 of its secret is kept."""
+
+    digest: bytes
+    user: User
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Lead a host name that is not below ours to a Micro."""
+
+    domain: str
+    micro_id: str
     created_at: datetime
 
 

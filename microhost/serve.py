@@ -14,6 +14,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -22,12 +23,15 @@ import uvicorn
 import uvloop
 
 from microhost import settings as settings_module
+from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.base.http import create_app as create_base
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.drive.http import create_app as create_drive
 from microhost.drive.upkeep import Upkeep
-from microhost.errors import HostError
+from microhost.errors import ClientError, HostError
+from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
@@ -45,6 +49,7 @@ from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
+from microhost.records import Micro
 from microhost.settings import Settings
 from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
@@ -101,6 +106,7 @@ class Host:
         """Wire the parts; nothing runs yet."""
         self.settings = settings
         self.stores = stores
+        self.first_password: str | None = None
         self.runtimes = runtimes
         self.certificates = certificates
         self.warden = WardenClient(
@@ -115,8 +121,9 @@ class Host:
         self.pools = Pools(
             self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
         )
-        self.scheduler = Scheduler(stores.meta, self.pools.invoke)
+        self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
         self.directory = Directory()
+        self.names = Names(settings.domain)
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
@@ -138,6 +145,8 @@ class Host:
             turns=turns,
             clock=utc_now,
         )
+        self.accounts = Accounts(stores.meta, self.directory, clock=utc_now)
+        self.entries = Entries(self.accounts, self.locate, time.monotonic)
         self.memories = Memories()
         self.pools.on_memory = lambda used: self.memories.note(utc_now(), used)
         self.services = Services(
@@ -152,6 +161,8 @@ class Host:
             sender=Sender(self.pools, settings),
             memories=self.memories,
             schedules=self.scheduler,
+            accounts=self.accounts,
+            entries=self.entries,
             doctor=self.warden.doctor,
             clock=utc_now,
         )
@@ -161,6 +172,7 @@ class Host:
             {"base": create_base(stores.bases, intake), "drive": create_drive(stores.drives, intake)},
             console=create_app(self.services),
             keys=self.directory,
+            sessions=self.accounts,
             domain=settings.domain,
         )
         self.inside = Inside(
@@ -180,6 +192,7 @@ class Host:
                     self.directory,
                     self.pools,
                     settings,
+                    entries=self.entries,
                     connections=connections - connections // INSIDE_SHARE,
                 ),
                 ws="none",
@@ -202,6 +215,7 @@ class Host:
         self.runtimes = [runtime.name for runtime in (await self.warden.doctor()).runtimes]
         await self.catalog.ensure_default_project()
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
+        await self.set_first_password()
         self.catalog.load()
         self.deployer.sweep()
         await self.stores.bases.keep_only(self.list_project_ids)
@@ -222,6 +236,24 @@ class Host:
         if self.settings.tls_port is not None:
             print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
         print(f"microhost listens on {self.settings.public_url}", flush=True)
+
+    async def set_first_password(self) -> None:
+        """Give the owner the password that the operator chose, unless there is one. Raises: HostError."""
+        password, self.first_password = self.first_password, None
+        try:
+            if password is not None and await self.accounts.set_first_password(password):
+                log.info("set the owner's password")
+        except ClientError as error:
+            raise HostError(f"owner's password: {error.message}") from error
+
+    def locate(self, host: bytes) -> Micro | None:
+        """Find the Micro that a `Host` value leads to."""
+        place = self.names.find(host)
+        if place is None:
+            return None
+        find, find_domain = self.directory.find, self.directory.find_domain
+        route = find(place.label) if place.label else find_domain(place.name)
+        return route.micro if route else None
 
     def list_project_ids(self) -> set[str]:
         """Give the ids of the projects there are."""
@@ -248,6 +280,7 @@ class Host:
             log.warning("drain took too long", limit_s=DRAIN_S)
         await self.inside.stop()
         await self.stores.bases.stop()
+        await self.accounts.note_used()
         self.stores.close()
 
 
@@ -307,6 +340,7 @@ def serve() -> None:
     assert listener is not None
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     custom = take_custom()
+    password = os.environ.pop(settings_module.OWNER_PASSWORD, None)
     settings = settings_module.load(None, os.environ)
     settings = replace(settings, port=listener.getsockname()[1])
     if tls_listener is not None:
@@ -314,6 +348,7 @@ def serve() -> None:
     stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     certificates = open_certificates(settings, custom)
     host = Host(settings, stores, channel, [], certificates)
+    host.first_password = password
     sys.setswitchinterval(SWITCH_S)  # a thread at work gives way to the loop as soon as that asks
     uvloop.run(host.run(listener, tls_listener))
 

@@ -1,6 +1,7 @@
 """Read every setting once, from one TOML file and `MICROHOST_*` variables, and report all mistakes together.
 
-An environment variable wins over the file: `MICROHOST_PORT=9000` sets `port`. Unknown keys are refused.
+An environment variable wins over the file: `MICROHOST_PORT=9000` sets `port`. Unknown keys are refused; the variables
+that are said to another command pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from microhost.errors import ClientError
 from microhost.limits import DRIVE_QUOTA_MB
 
 PREFIX = "MICROHOST_"
+OWNER_PASSWORD = "MICROHOST_OWNER_PASSWORD"  # noqa: S105  a variable; a secret is no setting
+# Where `deta` finds the host, what opens a backup, a password: none is a setting, and all may stand in a shell that starts a host.
+NOT_SETTINGS = frozenset({"MICROHOST_URL", "MICROHOST_BACKUP_PASSPHRASE", OWNER_PASSWORD})
 HTTPS_PORT = 443
 _OR_NONE = " | None"
 
@@ -44,6 +48,13 @@ class Settings:
     executors_per_micro: int = field(default=64, metadata={"help": "most executors of one Micro at once"})
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
+    )
+    public_address: str = field(
+        default="",
+        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+    )
+    owner_password_file: Path | None = field(
+        default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
@@ -81,7 +92,7 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
     known = {each.name: each for each in fields(Settings)}
     if file is not None:
         values.update(tomllib.loads(file.read_text(encoding="utf-8")))
-    values.update({k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX)})
+    values.update(_settings_of(environment))
     values.update({k: v for k, v in overrides.items() if v is not None})
     for name in sorted(values.keys() - known.keys()):
         mistakes.append(f"settings: {name!r} is not a setting; there are {', '.join(sorted(known))}")
@@ -96,6 +107,14 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above
+
+
+def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS
+    }
 
 
 def _convert(kind: object, value: object) -> object:

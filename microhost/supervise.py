@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from microhost.limits import DEPENDENCIES_BYTES, MEMORY_MB_MAX, MIB
-from microhost.settings import PREFIX, Settings
+from microhost.settings import OWNER_PASSWORD, PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an operator may say of the package index; nothing else of the environment goes into a build.
@@ -25,6 +25,11 @@ def supervise(settings: Settings) -> int:
             "microhost serve must be started as root for now; it gives its rights up itself.", file=sys.stderr
         )
         return 1
+    try:
+        password = _owner_password(settings)
+    except OSError as error:
+        print(f"Cannot read '{settings.owner_password_file}': {error.strerror}.", file=sys.stderr)
+        return 1
     return run(
         WardenSettings(
             data=settings.data.resolve(),
@@ -37,7 +42,7 @@ def supervise(settings: Settings) -> int:
             memory_bytes=MEMORY_MB_MAX * MIB,
             dependencies_bytes=DEPENDENCIES_BYTES,
             accepted=frozenset(filter(None, settings.insecure_sandbox.split(","))),
-            host_environment=_host_environment(settings),
+            host_environment=_host_environment(settings, password),
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
             visible=(ROOT,),
             door_names=settings.inside_names,
@@ -46,11 +51,20 @@ def supervise(settings: Settings) -> int:
     )
 
 
-def _host_environment(settings: Settings) -> Mapping[str, str]:
+def _host_environment(settings: Settings, password: Mapping[str, str]) -> Mapping[str, str]:
     found = {each.name: getattr(settings, each.name) for each in fields(settings)}
     chosen = {name: str(value) for name, value in found.items() if value is not None}
     chosen["data"] = str(settings.data.resolve())
-    return {f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}
+    return {**{f"{PREFIX}{name.upper()}": value for name, value in chosen.items()}, **password}
+
+
+def _owner_password(settings: Settings) -> Mapping[str, str]:
+    """Give the owner's first password from the file, read once as root, or from the environment."""
+    if settings.owner_password_file is not None:
+        with settings.owner_password_file.open(encoding="utf-8", errors="replace") as file:
+            return {OWNER_PASSWORD: file.readline().rstrip("\r\n")}
+    told = os.environ.get(OWNER_PASSWORD)
+    return {} if told is None else {OWNER_PASSWORD: told}
 
 
 def _host_files(settings: Settings) -> Mapping[str, Path]:

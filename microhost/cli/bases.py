@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from microhost.cli.asking_again import patiently
 from microhost.cli.failures import CliError
 from microhost.cli.items import Found, Item, Refused, batches
 from microhost.cli.products import Answer, Product
 
 BAD, TOO_LARGE = 400, 413
-BUSY = (429, 503)  # nothing was stored
-TRIES = 5
 EMPTY_NAME = "the Base does not take it: an attribute may have no empty name"
 
 
@@ -96,18 +94,6 @@ def read_all(
             raise CliError(
                 f"The server gives the page after {last!r} again and again.", "Not every item was read."
             )
-
-
-def patiently(act: Callable[[], Answer], *, pause: Callable[[float], None] = time.sleep) -> Answer:
-    """Do what a busy server has not done, again after the time that it names. Raises: CliError of the last try."""
-    for left in reversed(range(TRIES)):
-        try:
-            return act()
-        except CliError as error:
-            if error.status not in BUSY or not left:
-                raise
-            pause(error.retry_after_s)
-    raise AssertionError("unreachable")
 
 
 def _items_of(answer: Answer, name: str) -> list[Any]:

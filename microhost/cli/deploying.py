@@ -1,17 +1,20 @@
 """Bring a directory's files to its Micro: only what differs from what the server says is live.
 
 The server's list of checksums decides, never a local record: so a stale one leaves nothing wrong. A deployment over a
-base that is no longer live is refused by the server, and tried once more against the new list.
+base that is no longer live is refused by the server, and tried anew against the new list; a server that takes no more
+deployments at once is asked again when it wants to be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from microhost.cli.api import API, Api
-from microhost.cli.failures import UNREACHABLE, CliError
+from microhost.cli.asking_again import patiently
+from microhost.cli.failures import NOT_FOUND, UNREACHABLE, CliError
 from microhost.cli.local_files import LocalFile, Scanner, pack, read_parts
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
@@ -19,6 +22,7 @@ from microhost.cli.output import progress
 QUERY_BYTES = 16_000
 INSTALL_SILENCE_S = 60.0  # the server speaks at least every 15 s
 CONFLICT = 409
+TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +81,30 @@ def send(
 
     Raises: CliError with the server's log when it is refused; the old revision serves on then.
     """
-    try:
-        return _send(api, micro, wanted, listener)
-    except CliError as error:
-        if error.status != CONFLICT or wanted.base is None:
-            raise
-    again = plan(api, micro, scanner)
-    if again.is_empty:  # who was faster has deployed the same
-        listed = api.get(f"{micro.address}/deployments")["deployments"]
-        return next(dict(each) for each in listed if each["id"] == again.base)
-    return _send(api, micro, again, listener)
+    for left in reversed(range(TRIES)):
+        try:
+            return patiently(partial(_send, api, micro, wanted, listener))
+        except CliError as error:
+            if error.status != CONFLICT or wanted.base is None:
+                raise
+            if not left:
+                error.hint = "Others deploy to it at this time. When they have done: deta deploy"
+                raise
+        wanted = plan(api, micro, scanner)
+        if wanted.base is not None and wanted.is_empty:  # who was faster has deployed the same
+            return find_deployment(api, micro, wanted.base)
+    raise AssertionError("unreachable")
+
+
+def find_deployment(api: Api, micro: MicroDirectory, wanted: str) -> dict[str, Any]:
+    """Give one of a Micro's deployments. Raises: CliError when it is not there any more."""
+    listed = api.get(f"{micro.address}/deployments")["deployments"]
+    for each in listed:
+        if each["id"] == wanted:
+            return dict(each)
+    raise CliError(
+        f"The deployment '{wanted}' is not there any more.", "Look: deta releases", exit_code=NOT_FOUND
+    )
 
 
 def _send(api: Api, micro: MicroDirectory, wanted: Plan, listener: Listener) -> dict[str, Any]:

@@ -8,6 +8,7 @@ it came about: so a script can tell a mistake in itself from one that depends on
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from microhost.cli.api import Api
 
 DEBUG_VARIABLE = "DETA_DEBUG"
+SYSTEM_HINTS = {
+    errno.ENOSPC: "Make room there, or where temporary files are (TMPDIR), then do it again.",
+    errno.EDQUOT: "Your quota is used up. Make room, then do it again.",
+    errno.EROFS: "Work in a directory that can be written to.",
+}
 # name: (module below commands, its command, what `deta --help` says of it)
 COMMANDS = {
     "login": ("login", "login", "Log in to the server"),
@@ -190,6 +196,9 @@ def run(arguments: Sequence[str]) -> int:
         output.fail(CliError(f"The text {ascii(error.object[:80])} is no UTF-8.", "Write it as UTF-8."))
         return FAILED
     except Exception as error:  # the edge: no traceback reaches the person unless they ask for it
+        if _was_interrupted(error):
+            output.say()
+            return INTERRUPTED
         if os.environ.get(DEBUG_VARIABLE):
             raise
         output.fail(
@@ -199,6 +208,12 @@ def run(arguments: Sequence[str]) -> int:
             )
         )
         return FAILED
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Tell whether Ctrl-C is behind an error: Python makes a RuntimeError of it while a class is being made."""
+    cause = error.__cause__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _was_interrupted(cause))
 
 
 def _usage(error: click.ClickException) -> CliError:
@@ -211,4 +226,4 @@ def _usage(error: click.ClickException) -> CliError:
 
 def _of_the_system(error: OSError) -> CliError:
     place = f"'{error.filename}': " if error.filename else ""
-    return CliError(f"{place}{error.strerror or error}.")
+    return CliError(f"{place}{error.strerror or error}.", SYSTEM_HINTS.get(error.errno or 0, ""))

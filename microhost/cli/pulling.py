@@ -3,14 +3,15 @@
 Theory of operation
     The server's list {path: sha256} says what the live code is. Its zip is unpacked into a folder of its own below
     `.deta`, every file compared with its checksum, and only when all of it is right is each file renamed into its
-    place: no file is ever there by half, and a download that fails changes nothing. When a deployment came between
-    the list and the zip, both are asked for once more.
+    place: no file is ever there by half, and a download that fails changes nothing. What a killed one has left, the
+    next one removes. When a deployment came between the list and the zip, both are asked for once more.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -26,15 +27,20 @@ from microhost.cli.api import API, Api
 from microhost.cli.failures import CliError
 from microhost.cli.ignoring import STATE_FOLDER
 from microhost.cli.incoming_names import NOT_TAKEN, check_names, is_history
-from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, checksum
+from microhost.cli.local_files import CODE_BYTES, MB, READ_BYTES, ZIP_IN_MEMORY_BYTES, checksum
 from microhost.cli.micro_directory import MicroDirectory
 from microhost.cli.output import progress
 from microhost.cli.writing import check_way
 
 ZIP_BYTES = CODE_BYTES + 64 * MB  # code that does not shrink, and the zip's own lists
-ZIP_IN_MEMORY_BYTES = 8 * MB
 TRIES = 2
 STAGING = ".pull-"
+PACKED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # what a host packs with
+# all that zipfile raises for one that was damaged or made to deceive; it does not say so itself
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, IndexError),
+)
 
 
 class ChangedError(Exception):
@@ -161,7 +167,7 @@ def _unpack(archive: IO[bytes], staging: Path, files: Mapping[str, str], wanted:
             left = CODE_BYTES
             for name in sorted(wanted):
                 left -= _write(source, entries[name], staging / name, files[name], left)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise CliError("What the server sent is no zip of the code.", "Try again: deta pull") from error
 
 
@@ -171,6 +177,8 @@ def _write(source: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, sum_: 
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise CliError(f"The server's code has {ascii(entry.filename)}, which is no regular file.", NOT_TAKEN)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if entry.compress_type not in PACKED:
+        raise zipfile.BadZipFile
     digest, size = sha256(), 0
     with source.open(entry) as stream, target.open("xb") as sink:
         while part := stream.read(READ_BYTES):

@@ -21,7 +21,14 @@ module.exports = (request, response) => {
 CODE = {"python": PYTHON, "node": NODE}
 
 
-def write(root: Path, language: str) -> None:
-    """Write the entry file of a new Micro. Raises: FileExistsError; OSError."""
-    with (root / ENTRIES[language]).open("x", encoding="utf-8") as file:
-        file.write(CODE[language])
+def write(root: Path, language: str) -> Path:
+    """Write the entry file of a new Micro, whole or not at all; gives it. Raises: FileExistsError; OSError."""
+    file = root / ENTRIES[language]
+    stream = file.open("x", encoding="utf-8")
+    try:
+        with stream:
+            stream.write(CODE[language])
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return file

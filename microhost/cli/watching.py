@@ -19,7 +19,9 @@ from typing import Any
 
 from microhost.cli import deploying, output
 from microhost.cli.api import Api
+from microhost.cli.asking_again import BUSY
 from microhost.cli.commands.deploy import carry_out
+from microhost.cli.deploying import CONFLICT
 from microhost.cli.failures import NOT_FOUND, NOT_LOGGED_IN, UNREACHABLE, CliError
 from microhost.cli.ignoring import IGNORE_FILE, Rules
 from microhost.cli.local_files import Scanner
@@ -30,7 +32,6 @@ SETTLE_LONGEST_MS = 1_000
 TICK_MS = 200
 RETRY_S = 1.0
 RETRY_LONGEST_S = 15.0
-BUSY, CONFLICT = 429, 409
 HOPELESS = frozenset({NOT_LOGGED_IN, NOT_FOUND})
 Changed = frozenset[Path]
 NOTHING: Changed = frozenset()
@@ -249,4 +250,4 @@ class Keeper:
 
 def is_passing(error: CliError) -> bool:
     """Tell whether time may mend a failure, without a change of the code."""
-    return error.exit_code == UNREACHABLE or error.status in (BUSY, CONFLICT) or error.status >= 500
+    return error.exit_code == UNREACHABLE or error.status in {*BUSY, CONFLICT} or error.status >= 500

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from importlib.metadata import version
 
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from microhost.console.guard import user_of
 from microhost.console.models import (
     DoctorShown,
     DroppedShown,
     GuardShown,
     HealthShown,
+    NewToken,
     RuntimeShown,
     TokenGiven,
     TokenList,
@@ -23,7 +24,6 @@ from microhost.console.models import (
 from microhost.console.routes import API, Endpoint, Policy
 from microhost.console.services import Services
 from microhost.limits import API_VERSION
-from microhost.micros import keys
 
 DOCTOR_KEPT_S = 60.0
 
@@ -34,7 +34,7 @@ class Access:
     def __init__(self, services: Services) -> None:
         """Use these services."""
         self._services = services
-        self._meta = services.stores.meta
+        self._accounts = services.accounts
         self._health: tuple[float, HealthShown] | None = None
 
     def endpoints(self) -> list[Endpoint]:
@@ -43,7 +43,7 @@ class Access:
             Endpoint(
                 method="GET",
                 path=f"{API}/tokens",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show_all,
                 summary="List access tokens",
                 gives=TokenList,
@@ -51,16 +51,17 @@ class Access:
             Endpoint(
                 method="POST",
                 path=f"{API}/tokens",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.create,
-                summary="Make an access token; it is shown once",
+                summary="Make an access token; it is shown once and valid for a year",
+                takes=NewToken,
                 gives=TokenGiven,
                 status=201,
             ),
             Endpoint(
                 method="DELETE",
                 path=f"{API}/tokens/{{token}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.delete,
                 summary="Delete an access token",
                 status=204,
@@ -68,7 +69,7 @@ class Access:
             Endpoint(
                 method="GET",
                 path=f"{API}/doctor",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.doctor,
                 summary="Tell every guard of the sandbox and every runtime",
                 gives=DoctorShown,
@@ -92,23 +93,30 @@ class Access:
         ]
 
     async def show_all(self, request: Request) -> BaseModel:
-        """Give what is known of the tokens, which is not the tokens."""
+        """Give what is known of the tokens, which is not the tokens: to the owner of all, to a member of the own."""
+        names = {each.id: each.name for each in self._accounts.users.list_users()}
         return TokenList(
-            tokens=[TokenShown(id=each.id, created_at=each.created_at) for each in self._meta.list_tokens()]
+            tokens=[
+                TokenShown(
+                    id=each.id,
+                    name=each.name,
+                    user=names.get(each.user_id, ""),
+                    created_at=each.created_at,
+                    expires_at=each.expires_at,
+                    last_used_at=each.last_used_at,
+                )
+                for each in await self._accounts.list_tokens(user_of(request))
+            ]
         )
 
-    async def create(self, request: Request) -> BaseModel:
-        """Make a token, `{id}_{secret}`."""
-        token, text = keys.new_token(now=self._services.clock())
-        await asyncio.to_thread(self._meta.add_token, token)
-        self._services.directory.put_token(token)
-        return TokenGiven(id=token.id, token=text)
+    async def create(self, request: Request, body: NewToken) -> BaseModel:
+        """Make a token of the caller's, `{id}_{secret}`, valid for a year."""
+        token, text = await self._accounts.make_token(user_of(request).id, body.name)
+        return TokenGiven(id=token.id, token=text, expires_at=token.expires_at)
 
     async def delete(self, request: Request) -> None:
-        """Delete a token; it opens nothing any more when this has answered. Refuses: 409 for the last one."""
-        token_id = request.path_params["token"]
-        await asyncio.to_thread(self._meta.delete_token, token_id)
-        self._services.directory.remove_token(token_id)
+        """Delete a token; it opens nothing any more when this has answered. Refuses: 409 for the owner's last one."""
+        await self._accounts.delete_token(request.path_params["token"], user_of(request))
 
     async def doctor(self, request: Request) -> BaseModel:
         """Tell every guard and every runtime."""

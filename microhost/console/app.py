@@ -9,7 +9,9 @@ from starlette.responses import Response
 from microhost.console.access import Access
 from microhost.console.bases import BaseEndpoints
 from microhost.console.deployments import Deployments
+from microhost.console.domains import Domains
 from microhost.console.drives import DriveEndpoints
+from microhost.console.entering import Entering
 from microhost.console.guard import Guard
 from microhost.console.logins import LoginEndpoints
 from microhost.console.micros import Micros
@@ -17,14 +19,17 @@ from microhost.console.openapi import describe
 from microhost.console.projects import Projects
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
+from microhost.console.sample import Sample
 from microhost.console.services import Services
+from microhost.console.sessions import Sessions
 from microhost.console.site import Site
+from microhost.console.users import Users
 from microhost.console.visor import VisorEndpoints
 
 
 def create_app(services: Services) -> Starlette:
     """Make the application that serves the JSON API, the host's health and the console's pages."""
-    return build(list_endpoints(services), Guard(services.directory), Site())
+    return build(list_endpoints(services), Guard(services.accounts), Site())
 
 
 def list_endpoints(services: Services) -> list[Endpoint]:
@@ -36,11 +41,16 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Micros(services),
             Deployments(services),
             VisorEndpoints(services),
+            Sample(services),
+            Domains(services),
             Running(services),
             BaseEndpoints(services),
             DriveEndpoints(services),
             Access(services),
             LoginEndpoints(services),
+            Sessions(services),
+            Users(services),
+            Entering(services),
         )
         for endpoint in part.endpoints()
     ]

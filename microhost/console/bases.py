@@ -76,12 +76,12 @@ class BaseEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=BASES,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List a project's Bases",
                 gives=BaseList,
@@ -89,7 +89,7 @@ class BaseEndpoints:
             Endpoint(
                 method="GET",
                 path=INDEXES,
-                policy=owner,
+                policy=user,
                 handler=self.show_indexes,
                 summary="List a Base's indexes, and those that would help",
                 gives=IndexList,
@@ -97,7 +97,7 @@ class BaseEndpoints:
             Endpoint(
                 method="POST",
                 path=INDEXES,
-                policy=owner,
+                policy=user,
                 handler=self.create_index,
                 summary="Declare an index; it is built in the background",
                 takes=NewIndex,
@@ -107,7 +107,7 @@ class BaseEndpoints:
             Endpoint(
                 method="DELETE",
                 path=INDEXES,
-                policy=owner,
+                policy=user,
                 handler=self.delete_index,
                 summary="Delete an index",
                 status=204,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from pydantic import BaseModel
@@ -15,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from microhost.console.micros import MICRO, find_micro
-from microhost.console.models import DeploymentList, DeploymentShown, FileList
+from microhost.console.models import DeploymentList, DeploymentShown, FileList, LogShown
 from microhost.console.routes import Endpoint, Policy, answer, refusal_of
 from microhost.console.services import Services
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
 from microhost.micros.deploy import Deployment, Upload
+from microhost.micros.kept import Kept
 from microhost.micros.progress import Phase
 from microhost.records import Micro
 
@@ -39,17 +41,18 @@ class Deployments:
         self._services = services
         self._meta = services.stores.meta
         self._bundles = services.stores.bundles
+        self._kept = Kept(services.stores)
         self._uploads = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=DEPLOYMENTS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List a Micro's deployments, newest first",
                 gives=DeploymentList,
@@ -57,7 +60,7 @@ class Deployments:
             Endpoint(
                 method="POST",
                 path=DEPLOYMENTS,
-                policy=owner,
+                policy=user,
                 handler=self.deploy,
                 summary="Deploy a zip; answers when it is live, or streams (Accept: text/event-stream)",
                 takes_media="application/zip",
@@ -68,7 +71,7 @@ class Deployments:
             Endpoint(
                 method="POST",
                 path=f"{DEPLOYMENTS}/{{deployment}}/promote",
-                policy=owner,
+                policy=user,
                 handler=self.promote,
                 summary="Make a kept deployment live again",
                 gives=DeploymentShown,
@@ -76,7 +79,7 @@ class Deployments:
             Endpoint(
                 method="DELETE",
                 path=f"{MICRO}/dependencies",
-                policy=owner,
+                policy=user,
                 handler=self.purge,
                 summary="Let the next deployment resolve and install its packages anew",
                 status=204,
@@ -84,7 +87,7 @@ class Deployments:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/bundle",
-                policy=owner,
+                policy=user,
                 handler=self.bundle,
                 summary="Download the live code as a zip",
                 gives_media="application/zip",
@@ -92,10 +95,34 @@ class Deployments:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/files",
-                policy=owner,
+                policy=user,
                 handler=self.files,
                 summary="List the live code's files with their sha256",
                 gives=FileList,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{DEPLOYMENTS}/{{deployment}}/files",
+                policy=user,
+                handler=self.files_of,
+                summary="List a kept deployment's files with their sha256",
+                gives=FileList,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{DEPLOYMENTS}/{{deployment}}/files/{{path:path}}",
+                policy=user,
+                handler=self.file,
+                summary="Give one file of a kept deployment",
+                gives_media="application/octet-stream",
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{DEPLOYMENTS}/{{deployment}}/log",
+                policy=user,
+                handler=self.log,
+                summary="Give what a kept deployment's packages and import printed when it was deployed",
+                gives=LogShown,
             ),
         ]
 
@@ -157,6 +184,29 @@ class Deployments:
         micro = find_micro(self._services, request)
         revision_id, manifest = self._services.deployer.live_files(micro)
         return FileList(deployment=revision_id, files=manifest)
+
+    async def files_of(self, request: Request) -> BaseModel:
+        """Give a kept deployment's files as {path: sha256}. Refuses: 404."""
+        micro, revision_id = find_micro(self._services, request), request.path_params["deployment"]
+        return FileList(deployment=revision_id, files=self._kept.files_of(micro, revision_id))
+
+    async def file(self, request: Request) -> Response:
+        """Give one file's bytes, as what no browser shows. Refuses: 404, 413 when it is too large to be shown."""
+        micro, path = find_micro(self._services, request), request.path_params["path"]
+        content = await asyncio.to_thread(
+            self._kept.read_file, micro, request.path_params["deployment"], path
+        )
+        name = quote(path.rpartition("/")[2], safe="")
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{name}",
+            "content-security-policy": "default-src 'none'; sandbox",
+        }
+        return Response(content, headers=headers, media_type="application/octet-stream")
+
+    async def log(self, request: Request) -> BaseModel:
+        """Give a kept deployment's log. Refuses: 404."""
+        micro = find_micro(self._services, request)
+        return LogShown(log=self._kept.read_log(micro, request.path_params["deployment"]))
 
     async def _run(
         self, micro: Micro, file: Path, request: Request, heard: _Heard, upload: Any

@@ -62,7 +62,7 @@ class DriveEndpoints:
             Endpoint(
                 method="GET",
                 path=DRIVES,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show_all,
                 summary="List a project's Drives and what they hold",
                 gives=DriveList,
@@ -70,7 +70,7 @@ class DriveEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{DRIVES}/{{drive}}/verify",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.verify,
                 summary="Compare files with the hashes that were acknowledged",
                 takes=VerificationAsked,

@@ -1,8 +1,9 @@
-"""Tell the owner from everybody else, and slow those down who guess.
+"""Tell users from everybody else, and slow those down who guess.
 
-A wrong token counts against the client's address together with the id that it names, so that nobody is locked
-out by another's guesses; a client with too many wrong tokens in all gets 429 for further wrong ones, while
-right ones still pass.
+A token comes with the request by hand and is believed from anywhere; a session comes by itself, in a cookie, and
+is believed only from the console's own pages (accounts/browsers.py). A wrong token counts against the client's address
+together with the id that it names, so that nobody is locked out by another's guesses; a client with too many wrong
+tokens in all gets 429 for further wrong ones, while right ones still pass.
 """
 
 from __future__ import annotations
@@ -13,46 +14,82 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from microhost.accounts.browsers import read_session
 from microhost.errors import ClientError, OverloadedError
 from microhost.micros.throttle import MINUTE_S, Throttle
+from microhost.records import Session, User
 
 TOKEN_CHARACTERS_MAX = 256
 
 
-class Tokens(Protocol):
-    """Know the owner's access tokens."""
+class Users(Protocol):
+    """Know users by what they show."""
 
-    def is_owner_token(self, token: str) -> bool:
-        """Tell whether `token` is valid, in constant time."""
+    def find_user_of(self, token: str) -> User | None:
+        """Find whose a token is, in constant time."""
+
+    def find_session(self, secret: str) -> Session | None:
+        """Find the session of a cookie's secret."""
 
 
 class Guard:
-    """Let the owner pass."""
+    """Let users pass."""
 
-    def __init__(self, tokens: Tokens, clock: Callable[[], float] = time.monotonic) -> None:
-        """Believe `tokens`; `clock` counts seconds."""
-        self._tokens = tokens
+    def __init__(self, users: Users, clock: Callable[[], float] = time.monotonic) -> None:
+        """Believe `users`; `clock` counts seconds."""
+        self._users = users
         self._wrong = Throttle(clock)
 
-    def check_owner(self, request: Request) -> None:
-        """Pass when the request carries `Authorization: Bearer <access token>`, once.
+    def check(self, request: Request) -> User:
+        """Give the user whose `Authorization: Bearer <access token>` the request carries, once, or whose session.
 
-        Raises: ClientError (401); OverloadedError when the client has guessed too often.
+        The session is noted for `session_of`. Raises: ClientError (401; 403 for a session that another page used);
+        OverloadedError when the client has guessed too often.
         """
-        client = request.client.host if request.client else ""
+        if not request.headers.getlist("authorization"):
+            session = self._users.find_session(read_session(request.scope))
+            if session is None:
+                raise _unauthorized()
+            request.state.session = session
+            user = session.user
+        else:
+            user = self._check_token(request)
+        request.state.user = user
+        return user
+
+    def _check_token(self, request: Request) -> User:
+        client = address_of(request)
         token = _bearer(request)
         if token is None:
             raise _unauthorized()
         pair = f"{client} {token.partition('_')[0][:32]}"
         if self._wrong.is_full(pair):
             raise _too_many()
-        if len(token) <= TOKEN_CHARACTERS_MAX and self._tokens.is_owner_token(token):
-            return
+        user = self._users.find_user_of(token) if len(token) <= TOKEN_CHARACTERS_MAX else None
+        if user is not None:
+            return user
         self._wrong.add(pair)
         if self._wrong.is_full(client):
             raise _too_many()
         self._wrong.add(client)
         raise _unauthorized()
+
+
+def user_of(request: Request) -> User:
+    """Give the user whom the guard let pass."""
+    user: User = request.state.user
+    return user
+
+
+def session_of(request: Request) -> Session | None:
+    """Give the session by which the guard let somebody pass, None when it was a token."""
+    session: Session | None = getattr(request.state, "session", None)
+    return session
+
+
+def address_of(request: Request) -> str:
+    """Give the address that a request came from."""
+    return request.client.host if request.client else ""
 
 
 def _bearer(request: Request) -> str | None:

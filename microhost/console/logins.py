@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from microhost.console.guard import user_of
 from microhost.console.models import (
     LoginBegun,
     LoginDecision,
@@ -21,7 +21,6 @@ from microhost.console.routes import API, Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError
 from microhost.limits import LOGIN_POLL_S, LOGIN_S
-from microhost.micros import keys
 from microhost.micros.logins import Login, Logins, State, written
 
 LOGIN = f"{API}/login"
@@ -61,7 +60,7 @@ class LoginEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{LOGIN}/codes/{{code}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show,
                 summary="Show who asks for an access token",
                 gives=LoginShown,
@@ -69,7 +68,7 @@ class LoginEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{LOGIN}/codes/{{code}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.decide,
                 summary="Approve or deny an access token",
                 takes=LoginDecision,
@@ -101,14 +100,13 @@ class LoginEndpoints:
             raise ClientError("The login was denied in the browser.", status=403)
         if state != "approved":
             raise ClientError(f"The login is {state}. Begin another one.", status=410)
-        token, text = keys.new_token(now=self._services.clock())
+        login = self._logins.get(login_id)
         try:
-            await asyncio.to_thread(self._services.stores.meta.add_token, token)
+            token, text = await self._services.accounts.make_token(login.user_id, login.name)
         except Exception:
             self._logins.give_back(login_id)
             raise
-        self._services.directory.put_token(token)
-        return TokenGiven(id=token.id, token=text)
+        return TokenGiven(id=token.id, token=text, expires_at=token.expires_at)
 
     async def show(self, request: Request) -> BaseModel:
         """Show who asks. Refuses: 404."""
@@ -116,7 +114,11 @@ class LoginEndpoints:
 
     async def decide(self, request: Request, body: LoginDecision) -> BaseModel:
         """Approve or deny. Refuses: 404; 409 when it was decided or has expired."""
-        return _show(*self._logins.decide(request.path_params["code"], approve=body.approve))
+        return _show(
+            *self._logins.decide(
+                request.path_params["code"], approve=body.approve, user_id=user_of(request).id
+            )
+        )
 
 
 def _show(login: Login, state: State) -> LoginShown:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
 from microhost.console.models import (
     ApiKeyGiven,
@@ -19,15 +21,16 @@ from microhost.console.models import (
     NewApiKey,
     NewMicro,
     NewSchedule,
+    RunShown,
     ScheduleShown,
     VariableNames,
     Variables,
 )
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError, NotFoundError
-from microhost.micros import keys
+from microhost.micros import invoke, keys
 from microhost.micros.catalog import Settings
 from microhost.records import Micro
 from microhost.settings import HTTPS_PORT
@@ -54,12 +57,12 @@ class Micros:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List Micros",
                 gives=MicroList,
@@ -67,7 +70,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=MICROS,
-                policy=owner,
+                policy=user,
                 handler=self.create,
                 summary="Make a Micro",
                 takes=NewMicro,
@@ -77,7 +80,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.show,
                 summary="Show a Micro",
                 gives=MicroShown,
@@ -85,7 +88,7 @@ class Micros:
             Endpoint(
                 method="PATCH",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.change,
                 summary="Change a Micro's settings",
                 takes=MicroChange,
@@ -94,7 +97,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=MICRO,
-                policy=owner,
+                policy=user,
                 handler=self.delete,
                 summary="Delete a Micro with its code and records",
                 status=204,
@@ -147,7 +150,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_variables,
                 summary="List the names of environment variables",
                 gives=VariableNames,
@@ -155,7 +158,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.change_variables,
                 summary="Set environment variables, or delete them with null; live when answered",
                 takes=Variables,
@@ -184,7 +187,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.list_keys,
                 summary="List a Micro's API keys",
                 gives=ApiKeyList,
@@ -192,7 +195,7 @@ class Micros:
             Endpoint(
                 method="POST",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.create_key,
                 summary="Make an API key; it is shown once",
                 takes=NewApiKey,
@@ -202,7 +205,7 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=f"{path}/{{name}}",
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.delete_key,
                 summary="Delete an API key",
                 status=204,
@@ -249,7 +252,7 @@ class Micros:
             Endpoint(
                 method="GET",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.show_schedule,
                 summary="Show a Micro's schedule and its next times",
                 gives=ScheduleShown,
@@ -257,7 +260,7 @@ class Micros:
             Endpoint(
                 method="PUT",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.set_schedule,
                 summary="Set a Micro's schedule: a rate or a cron expression of six fields",
                 takes=NewSchedule,
@@ -266,10 +269,18 @@ class Micros:
             Endpoint(
                 method="DELETE",
                 path=path,
-                policy=Policy.OWNER,
+                policy=Policy.USER,
                 handler=self.remove_schedule,
                 summary="Remove a Micro's schedule",
                 status=204,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{path}/run",
+                policy=Policy.USER,
+                handler=self.run_cron,
+                summary="Call a Micro's cron handler now and give what it returned and printed",
+                gives=RunShown,
             ),
         ]
 
@@ -294,32 +305,44 @@ class Micros:
         """Remove a Micro's schedule; nothing happens when it has none."""
         await self._services.schedules.remove(find_micro(self._services, request).id)
 
+    async def run_cron(self, request: Request) -> Response:
+        """Call the cron handler, whether there is a schedule or not. Refuses: 502 {"errors", "cause", "log"}."""
+        micro = find_micro(self._services, request)
+        done = await invoke.tick(self._services.pool, micro.id, now=self._services.clock())
+        return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
+
     def _show(self, request: Request, micro: Micro, warnings: Sequence[str] = ()) -> MicroShown:
-        services = self._services
-        micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
-        plan = services.schedules.get(micro.id)
-        return MicroShown(
-            id=micro.id,
-            name=micro.name,
-            project=micro.project_id,
-            project_name=self._catalog.get_project(micro.project_id).name,
-            runtime=micro.runtime,
-            path=micro.path,
-            subdomain=micro.subdomain,
-            endpoint=micro_url(micro.path),
-            subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
-            http_auth=micro.http_auth,
-            visor=micro.visor,
-            cron=plan.expression if plan else None,
-            state=services.pool.state(micro.id) if micro.live_revision else "new",
-            timeout_s=micro.timeout_s,
-            memory_mb=micro.memory_mb,
-            concurrency=micro.concurrency,
-            packages_as_of=micro.packages_as_of,
-            live_deployment=micro.live_revision,
-            created_at=micro.created_at,
-            warnings=list(warnings),
-        )
+        return show_micro(self._services, request, micro, warnings)
+
+
+def show_micro(
+    services: Services, request: Request, micro: Micro, warnings: Sequence[str] = ()
+) -> MicroShown:
+    """Show a Micro as the API does, its addresses as the asker reaches it, with what its owner should know."""
+    micro_url = partial(services.settings.micro_url, tls_port=_find_tls_port(request))
+    plan = services.schedules.get(micro.id)
+    return MicroShown(
+        id=micro.id,
+        name=micro.name,
+        project=micro.project_id,
+        project_name=services.catalog.get_project(micro.project_id).name,
+        runtime=micro.runtime,
+        path=micro.path,
+        subdomain=micro.subdomain,
+        endpoint=micro_url(micro.path),
+        subdomain_endpoint=micro_url(micro.subdomain) if micro.subdomain else None,
+        http_auth=micro.http_auth,
+        visor=micro.visor,
+        cron=plan.expression if plan else None,
+        state=services.pool.state(micro.id) if micro.live_revision else "new",
+        timeout_s=micro.timeout_s,
+        memory_mb=micro.memory_mb,
+        concurrency=micro.concurrency,
+        packages_as_of=micro.packages_as_of,
+        live_deployment=micro.live_revision,
+        created_at=micro.created_at,
+        warnings=list(warnings),
+    )
 
 
 def _find_tls_port(request: Request) -> int | None:

@@ -173,10 +173,16 @@ class DeploymentList(Given):
 
 
 class FileList(Given):
-    """Show the live deployment's files as {path: sha256 in hexadecimal}."""
+    """Show a deployment's files as {path: sha256 in hexadecimal}."""
 
     deployment: str
     files: dict[str, str]
+
+
+class LogShown(Given):
+    """Show what a deployment printed."""
+
+    log: str
 
 
 class VariableNames(Given):
@@ -243,18 +249,29 @@ class ApiKeyList(Given):
     api_keys: list[ApiKeyShown]
 
 
+class NewToken(Taken):
+    """Ask for an access token; `name` tells what it is for."""
+
+    name: str = ""
+
+
 class TokenGiven(Given):
     """Hand out an access token, once."""
 
     id: str
     token: str
+    expires_at: datetime | None = None
 
 
 class TokenShown(Given):
-    """Show that an access token exists."""
+    """Show that an access token exists; `user` is the name of whose it is."""
 
     id: str
+    name: str
+    user: str
     created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class TokenList(Given):

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from microhost.accounts.browsers import SECURE_COOKIE
 from microhost.console.models import Refusal
 from microhost.console.routes import Endpoint, Policy
 
@@ -26,14 +27,19 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path.replace(":path}", "}"), {})[endpoint.method.lower()] = _operation(
+            endpoint
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "microhost", "version": version("microhost")},
         "paths": paths,
         "components": {
             "schemas": schemas.get("$defs", {}),
-            "securitySchemes": {"owner": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": SECURE_COOKIE},
+            },
         },
     }
 
@@ -44,7 +50,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
         "responses": {str(endpoint.status): _answer(endpoint), "default": _refusal()},
-        "security": [] if endpoint.policy is Policy.PUBLIC else [{"owner": []}],
+        "security": [] if endpoint.policy is Policy.PUBLIC else [{"token": []}, {"session": []}],
     }
     if endpoint.takes is not None or endpoint.takes_media != "application/json":
         schema = _reference(endpoint.takes) if endpoint.takes else {"type": "string", "format": "binary"}
@@ -53,7 +59,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    names = re.findall(r"\{(\w+)\}", endpoint.path)
+    names = re.findall(r"\{(\w+)(?::path)?\}", endpoint.path)
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 

@@ -37,12 +37,12 @@ class Projects:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=PROJECTS,
-                policy=owner,
+                policy=user,
                 handler=self.show_all,
                 summary="List projects",
                 gives=ProjectList,
@@ -50,7 +50,7 @@ class Projects:
             Endpoint(
                 method="POST",
                 path=PROJECTS,
-                policy=owner,
+                policy=user,
                 handler=self.create,
                 summary="Make a project",
                 takes=NewProject,
@@ -60,7 +60,7 @@ class Projects:
             Endpoint(
                 method="GET",
                 path=PROJECT,
-                policy=owner,
+                policy=user,
                 handler=self.show,
                 summary="Show a project",
                 gives=ProjectShown,
@@ -68,7 +68,7 @@ class Projects:
             Endpoint(
                 method="DELETE",
                 path=PROJECT,
-                policy=owner,
+                policy=user,
                 handler=self.delete,
                 summary="Delete a project with all its Micros and keys",
                 status=204,
@@ -76,7 +76,7 @@ class Projects:
             Endpoint(
                 method="GET",
                 path=KEYS,
-                policy=owner,
+                policy=user,
                 handler=self.list_keys,
                 summary="List a project's keys",
                 gives=ProjectKeyList,
@@ -84,7 +84,7 @@ class Projects:
             Endpoint(
                 method="POST",
                 path=KEYS,
-                policy=owner,
+                policy=user,
                 handler=self.create_key,
                 summary="Make a project key; it is shown once",
                 takes=NewKey,
@@ -94,7 +94,7 @@ class Projects:
             Endpoint(
                 method="DELETE",
                 path=f"{KEYS}/{{name}}",
-                policy=owner,
+                policy=user,
                 handler=self.delete_key,
                 summary="Delete a project key",
                 status=204,

@@ -28,6 +28,7 @@ from microhost.console.site import Site
 from microhost.errors import ClientError, MicroError, OverloadedError, StorageFullError
 from microhost.limits import API_BODY_BYTES, API_VERSION
 from microhost.micros.deploy import RefusedError
+from microhost.records import User
 
 API = "/api/v1"
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -38,9 +39,10 @@ log = structlog.get_logger("console")
 
 
 class Policy(Enum):
-    """Say who may call an endpoint."""
+    """Say who may call an endpoint: anybody, every user, or the owner alone."""
 
     PUBLIC = "public"
+    USER = "user"
     OWNER = "owner"
 
 
@@ -157,8 +159,8 @@ def _serve(by_method: dict[str, Endpoint], guard: Guard) -> Callable[[Request], 
     async def serve(request: Request) -> Response:
         endpoint = by_method.get(request.method) or by_method["GET"]
         try:
-            if endpoint.policy is Policy.OWNER:
-                guard.check_owner(request)
+            if endpoint.policy is not Policy.PUBLIC:
+                _admit(endpoint.policy, guard.check(request))
             return await _call(endpoint, request)
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)
@@ -166,6 +168,11 @@ def _serve(by_method: dict[str, Endpoint], guard: Guard) -> Callable[[Request], 
             return refusal_of(error)
 
     return serve
+
+
+def _admit(policy: Policy, user: User) -> None:
+    if policy is Policy.OWNER and user.role != "owner":
+        raise ClientError("Only the owner may do this.", status=403)
 
 
 async def _call(endpoint: Endpoint, request: Request) -> Response:
@@ -209,7 +216,7 @@ def _unknown(guard: Guard, site: Site) -> Callable[[Request, Exception], Awaitab
                 return page
         if request.url.path.startswith(API):
             try:
-                guard.check_owner(request)
+                guard.check(request)
             except (ClientError, OverloadedError) as refusal:
                 return refusal_of(refusal)
         if error.status_code == 405:

@@ -35,7 +35,7 @@ class Running:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        owner = Policy.USER
         return [
             Endpoint(
                 method="POST",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.micros.catalog import Catalog
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -68,5 +70,7 @@ class Services:
     sender: Sender
     memories: Memories
     schedules: Schedules
+    accounts: Accounts
+    entries: Entries
     doctor: Callable[[], Awaitable[DoctorReport]]
     clock: Callable[[], datetime]

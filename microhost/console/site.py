@@ -74,7 +74,7 @@ class Site:
         self._files = {
             name: _read(name, path)
             for path in built.rglob("*")
-            if path.is_file() and path.suffix not in ENCODINGS.values()
+            if path.is_file() and path.suffix not in ENCODINGS.values() and not path.name.startswith(".")
             for name in [f"/{path.relative_to(built).as_posix()}"]
         }
 

@@ -54,7 +54,7 @@ class VisorEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.OWNER
+        owner = Policy.USER
         return [
             Endpoint(
                 method="GET",

@@ -102,7 +102,7 @@ class ConsoleRequest:
         self.client_gone()
         return b""
 
-    def _scope(self) -> dict[str, object]:
+    def _scope(self) -> dict[str, Any]:
         head, connection = self.head, self.connection
         path, _, query = head.target.partition(b"?")
         fields = iter(head.fields)

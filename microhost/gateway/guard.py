@@ -6,6 +6,7 @@ malformed lines, folded headers, control characters, conflicting lengths and Tra
 
 from __future__ import annotations
 
+from microhost.accounts.browsers import without_ours
 from microhost.gateway.hosts import Names, Place
 from microhost.limits import REQUEST_HEAD_BYTES, REQUEST_TARGET_BYTES
 
@@ -29,6 +30,7 @@ SPECIAL = frozenset(
         b"x-api-key",
         b"authorization",
         b"accept",
+        b"cookie",
     )
 )
 # What only we may say to a Micro.
@@ -55,6 +57,7 @@ class Head:
         "api_keys",
         "authorizations",
         "connection",
+        "cookies",
         "expects_continue",
         "fields",
         "forwarded_for",
@@ -84,6 +87,7 @@ class Head:
         self.expects_continue = False
         self.api_keys: list[bytes] = []
         self.authorizations: list[bytes] = []
+        self.cookies: list[bytes] = []
         self.forwarded_for = b""
         self.forwarded_proto = b""
 
@@ -112,6 +116,8 @@ def examine(
     if place is None:
         raise Refusal(400, "The Host header holds no valid host name.")
     head.place = place
+    if head.cookies:
+        _pass_cookies(head)
     head.target = read_target(names, target, place)
     if encoded:
         if version != "1.1" or encoded != [b"chunked"] or head.length is not None:
@@ -138,6 +144,8 @@ def _read_special(head: Head, special: list[tuple[bytes, bytes]]) -> tuple[int, 
             head.fields += (name, value)
         elif name == b"content-length":
             _read_length(head, value)
+        elif name == b"cookie":
+            head.cookies.append(value)
         elif name == b"x-api-key":
             head.api_keys.append(value)
         elif name == b"authorization":
@@ -147,6 +155,15 @@ def _read_special(head: Head, special: list[tuple[bytes, bytes]]) -> tuple[int, 
         else:
             _read_rare(head, name, value)
     return hosts, encoded
+
+
+def _pass_cookies(head: Head) -> None:
+    """Pass cookies on; to a Micro without ours: it may be a stranger's code."""
+    is_ours = head.place.is_console or bool(head.place.product)
+    for value in head.cookies:
+        kept = value if is_ours else without_ours(value)
+        if kept:
+            head.fields += (b"cookie", kept)
 
 
 def _read_length(head: Head, value: bytes) -> None:

@@ -351,7 +351,10 @@ class _Nobody:
     def find(self, label: str) -> Route | None:
         """Find nothing."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def find_domain(self, name: bytes) -> Route | None:
+        """Find nothing."""
+
+    def is_access_token(self, token: str) -> bool:
         """Know none."""
         return False
 

@@ -6,8 +6,10 @@ Theory of operation
     `/v1/{project_id}/{name}/...`, whatever prefix was sent, and believes the project: it is checked here. The key's
     project and the path's are compared as they were sent; nothing is decoded before. A connection out of a sandbox
     (`scope["state"]["inside_project"]`, set by whoever accepted it) is of that project without a key, and reaches
-    nothing but the products. A refusal tells nothing: a key that is missing, wrong, deleted or of another project and
-    a project that does not exist give the same bytes. It stands in the way of every request, hence no routing table.
+    nothing but the products. On the console's own names, and only there, the console's page gets by with its session, and
+    what it gets is marked so that it does nothing when it is opened as a page: it would be one of the console's.
+    A refusal tells nothing: a key that is missing, wrong, deleted or of another project and a project that does not exist
+    give the same bytes. It stands in the way of every request, hence no routing table.
     Source: Deta docs, Base > HTTP and Drive > HTTP, General; Fetch standard, CORS protocol.
 """
 
@@ -23,10 +25,12 @@ from urllib.parse import unquote
 
 import structlog
 
+from microhost.accounts.browsers import NotSentByUsError, read_session
 from microhost.gateway.access import CREDENTIAL_BYTES_MAX
 from microhost.gateway.hosts import Names
 from microhost.limits import CORS_MAX_AGE_S
 from microhost.micros.throttle import MINUTE_S, Throttle
+from microhost.records import Session
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,6 +44,12 @@ _BEARER = "bearer "
 
 # A key is sent by hand, never by the browser: without credentials any origin may be let in.
 _SHARED = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
+# Opened as a page, what a project holds would be one of the console's own.
+_OWN = [
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 _PREFLIGHT = [
     *_SHARED,
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
@@ -59,8 +69,15 @@ class Keys(Protocol):
     def find_project_of(self, key: str) -> str | None:
         """Give the project that a key opens, in a time that tells nothing."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def is_access_token(self, token: str) -> bool:
         """Compare in constant time."""
+
+
+class Sessions(Protocol):
+    """Know the sessions of browsers."""
+
+    def find_session(self, secret: str) -> Session | None:
+        """Find the session of a cookie's secret."""
 
 
 class Answer(NamedTuple):
@@ -87,6 +104,7 @@ class Products:
         *,
         console: App,
         keys: Keys,
+        sessions: Sessions,
         domain: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +112,7 @@ class Products:
         self._products = products
         self._console = console
         self._keys = keys
+        self._sessions = sessions
         self._names = Names(domain)
         self._wrong = Throttle(clock)
 
@@ -103,36 +122,55 @@ class Products:
             await self._console(scope, receive, send)
             return
         call = read_call(scope["headers"])
-        product, raw_path = self._find_product(call.host, scope["raw_path"])
+        product, raw_path, is_consoles = self._find_product(call.host, scope["raw_path"])
         if not product and not _inside_project(scope):
             await self._console(scope, receive, send)
             return
         match = _PATH.fullmatch(raw_path)
-        answer = self._answer(scope, call, product, match[1] if match else b"")
+        by_session = is_consoles and call.credential is None and not _inside_project(scope)
+        answer = self._answer(scope, call, product, match[1] if match else b"", by_session=by_session)
         if answer is not None or match is None:
             await _send_answer(answer or NOT_FOUND, send)
             return
         raw_path = b"/v1/%b/%b" % match.groups()
         passed = {**scope, "path": unquote(raw_path.decode("latin-1")), "raw_path": raw_path, "root_path": ""}
-        await _serve(self._products[product], passed, receive, send)
+        await _serve(self._products[product], passed, receive, send, added=_OWN if by_session else _SHARED)
 
-    def _find_product(self, host: bytes, raw_path: bytes) -> tuple[str, bytes]:
+    def _find_product(self, host: bytes, raw_path: bytes) -> tuple[str, bytes, bool]:
+        """Give the product, the path below its prefix, and whether it is reached by the console's own name."""
         place = self._names.find(host)
         if place is None:
-            return "", raw_path
+            return "", raw_path, False
         if place.product:
-            return place.product, raw_path
+            return place.product, raw_path, False
         match = _PREFIX.match(raw_path) if place.is_console else None
-        return (match[1].decode("ascii"), raw_path[match.end() :]) if match else ("", raw_path)
+        return (match[1].decode("ascii"), raw_path[match.end() :], True) if match else ("", raw_path, False)
 
-    def _answer(self, scope: Scope, call: Call, product: str, segment: bytes) -> Answer | None:
+    def _answer(
+        self, scope: Scope, call: Call, product: str, segment: bytes, *, by_session: bool
+    ) -> Answer | None:
         """Give the answer that is ours to give, None when the product's is wanted."""
         if product and scope["method"] == "OPTIONS":
             return Answer(204, _PREFLIGHT)
         if not segment or not product:
             return NOT_FOUND
-        refusal = self._refuse(scope, call.credential, segment.decode("latin-1"))
+        project_id = segment.decode("latin-1")
+        refusal = (
+            self._refuse_page(scope, project_id)
+            if by_session
+            else self._refuse(scope, call.credential, project_id)
+        )
         return refusal or (None if product in self._products else NOT_FOUND)
+
+    def _refuse_page(self, scope: Scope, project_id: str) -> Answer | None:
+        """Give the refusal of a request without a key that no page of the console sent, None when one did."""
+        try:
+            secret = read_session(scope)
+        except NotSentByUsError as error:
+            return _refusal(error.status, error.message)
+        if not secret or self._sessions.find_session(secret) is None:
+            return UNAUTHORIZED
+        return None if self._keys.has_project(project_id) else NO_PROJECT
 
     def _refuse(self, scope: Scope, credential: str | None, project_id: str) -> Answer | None:
         """Give the refusal of a request that may not reach the project, None when it may."""
@@ -143,7 +181,7 @@ class Products:
         if credential:
             if self._keys.find_project_of(credential) == project_id:
                 return None
-            if self._keys.is_owner_token(credential):
+            if self._keys.is_access_token(credential):
                 return None if self._keys.has_project(project_id) else NO_PROJECT
         client = inside or (scope["client"][0] if scope.get("client") else "")
         if self._wrong.is_full(client):
@@ -201,14 +239,14 @@ TOO_MANY = _refusal(
 )
 
 
-async def _serve(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+async def _serve(app: App, scope: Scope, receive: Receive, send: Send, *, added: Headers) -> None:
     started = False
 
     async def send_shared(message: MutableMapping[str, Any]) -> None:
         nonlocal started
         if message["type"] == "http.response.start":
             started = True
-            message = {**message, "headers": [*message.get("headers", ()), *_SHARED]}
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
         await send(message)
 
     try:

@@ -25,8 +25,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from microhost.gateway import pages
-from microhost.gateway.access import Route, may_enter
+from microhost.gateway.access import Entries, Route, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
+from microhost.gateway.entering import EnterRequest, is_entering, send_to_console
 from microhost.gateway.feeding import Feeder
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
 from microhost.gateway.halfclosed import LOOKS_A_PROBE, LOOKS_S, was_reset
@@ -68,7 +69,10 @@ class Directory(Protocol):
     def find(self, label: str) -> Route | None:
         """Give the route of a label."""
 
-    def is_owner_token(self, token: str) -> bool:
+    def find_domain(self, name: bytes) -> Route | None:
+        """Give the route of a domain of a Micro's own."""
+
+    def is_access_token(self, token: str) -> bool:
         """Compare in constant time."""
 
 
@@ -86,9 +90,18 @@ class Gateway:
     """Hold what all connections share."""
 
     def __init__(
-        self, directory: Directory, pools: Pools, settings: Settings, patience: Patience, connections: int
+        self,
+        directory: Directory,
+        pools: Pools,
+        settings: Settings,
+        patience: Patience,
+        connections: int,
+        *,
+        entries: Entries | None = None,
     ) -> None:
         self.directory = directory
+        self.entries = entries
+        self.domain = settings.domain
         self.pools = pools
         self.names = Names(settings.domain)
         self.upstreams = Upstreams(settings.upstream_proxies)
@@ -413,22 +426,38 @@ class GatewayProtocol(HttpToolsProtocol):
         place = head.place
         if place.is_console or place.product:
             return self._route_to_console(head, keep_alive, upgrades)
-        route = self.gateway.directory.find(place.label) if place.label else None
+        directory = self.gateway.directory
+        route = directory.find(place.label) if place.label else directory.find_domain(place.name)
         if route is None:
             return self._constant(404, "There is nothing here.", head, keep_alive)
-        if not may_enter(route, self.gateway.directory, head):
-            return self._constant(401, "Unauthorized", head, keep_alive)
+        if is_entering(head):
+            entering = EnterRequest(self, head, keep_alive=keep_alive)
+            entering.micro = route.micro
+            return entering
+        scheme = head.forwarded_proto or (self.scheme or "http").encode()
+        if not may_enter(route, directory, head, self.gateway.entries):
+            return self._keep_out(head, scheme, keep_alive)
         if head.length is not None and head.length > PAYLOAD_BYTES:
             raise Refusal(413, too_large())
         if upgrades and head.has_body:
             raise Refusal(400, "A request to upgrade may not have a body.")
-        scheme = head.forwarded_proto or (self.scheme or "http").encode()
         if upgrades and head.upgrade == b"websocket":
             key = find_handshake(head)
             meta = meta_of(head, self._peer, scheme=scheme.replace(b"http", b"ws"), port=self._port)
             return WebSocketExecution(self, route.micro, head, meta, key)
         meta = meta_of(head, self._peer, scheme=scheme, port=self._port)
         return HttpExecution(self, route.micro, head, meta, keep_alive=keep_alive)
+
+    def _keep_out(self, head: Head, scheme: bytes, keep_alive: bool) -> Exchange:
+        """Answer 401; a browser is sent to log in."""
+        gateway = self.gateway
+        peer = head.forwarded_for.decode("ascii") or (self.client or ("",))[0]
+        way = (
+            send_to_console(head, scheme=scheme, domain=gateway.domain, peer=peer) if gateway.entries else b""
+        )
+        if way:
+            return self._constant(303, "Log in to see this page.", head, keep_alive, extra=way)
+        return self._constant(401, "Unauthorized", head, keep_alive)
 
     def _route_to_console(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         if upgrades and (head.has_body or head.upgrade == b"websocket"):
@@ -442,7 +471,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._is_trusted:
             head.forwarded_for, head.forwarded_proto = self.gateway.upstreams.read(self._special)
 
-    def _constant(self, status: int, message: str, head: Head, keep_alive: bool) -> Constant:
+    def _constant(
+        self, status: int, message: str, head: Head, keep_alive: bool, *, extra: bytes = b""
+    ) -> Constant:
         keep_alive = keep_alive and not head.has_body
         page = pages.answer(
             status,
@@ -451,6 +482,7 @@ class GatewayProtocol(HttpToolsProtocol):
             close=not keep_alive,
             head_only=head.method == b"HEAD",
             date=self.gateway.date,
+            extra=extra,
         )
         return Constant(self, page, keep_alive=keep_alive, complete=not head.has_body)
 
@@ -727,9 +759,11 @@ def make_protocol(
     *,
     patience: Patience | None = None,
     connections: int | None = None,
+    entries: Entries | None = None,
 ) -> type[GatewayProtocol]:
-    """Give the protocol class for uvicorn's `http=`."""
-    gateway = Gateway(directory, pools, settings, patience or Patience(), connections or connection_cap())
+    """Give the protocol class for uvicorn's `http=`; without `entries` no browser is sent to log in."""
+    most = connections or connection_cap()
+    gateway = Gateway(directory, pools, settings, patience or Patience(), most, entries=entries)
 
     class Protocol(GatewayProtocol):
         pass

@@ -2,11 +2,12 @@
 
 Without keys, what was sealed cannot be opened: the values of environment variables are lost and told by name, every
 Micro gets a new project key of its own, and the owner a new token beside those that were given out. With them all is
-as it was.
+as it was. Users and their passwords come back, sessions and invitations never.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def restore(file: Path, data: Path, *, uid: int, ask_passphrase: Callable[[], st
         if not (temporary / "meta.db").is_file():
             raise ClientError("The backup holds no meta.db. Nothing was restored.")
         result = _bring_keys(temporary, ask_passphrase)
+        _end_what_was_open(temporary)
         _give(temporary, uid)
         publish_tree(temporary, data)
     finally:
@@ -66,6 +68,13 @@ def _bring_keys(data: Path, ask_passphrase: Callable[[], str]) -> Restored:
     return Restored(False, _make_new_keys(data))
 
 
+def _end_what_was_open(data: Path) -> None:
+    """End sessions and invitations: those that were ended or used since the backup would be open again."""
+    with contextlib.closing(MetaStore(data / "meta.db")) as meta:
+        meta.sessions.delete_all()
+        meta.users.delete_invitations()
+
+
 def _make_new_keys(data: Path) -> tuple[str, ...]:
     meta, vault, now = MetaStore(data / "meta.db"), Vault(data / "secrets" / "master.key"), datetime.now(UTC)
     try:
@@ -79,7 +88,7 @@ def _make_new_keys(data: Path) -> tuple[str, ...]:
             meta.replace_key_of_micro(keys.new_micro_key(micro.project_id, micro.id, vault, now=now))
         token, text = keys.new_token(now=now)
         write_file(data / sealed_keys.TOKEN, f"{text}\n".encode("ascii"), mode=0o600)
-        meta.add_token(token)
+        meta.users.add_token(token)
     finally:
         meta.close()
     return tuple(lost)

@@ -118,7 +118,9 @@ class Catalog:
             self.announce_keys(project.id)
         for micro in self._meta.list_micros():
             self.announce(micro)
-        for token in self._meta.list_tokens():
+        for domain in self._meta.domains.list_domains():
+            self._directory.put_domain(domain.domain, domain.micro_id)
+        for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 
     def announce(self, micro: Micro) -> None:
@@ -147,7 +149,7 @@ class Catalog:
 
         Call it before the first token is made: a host that is killed in between tries again.
         """
-        if not self._meta.list_tokens() and self._meta.find_project(DEFAULT_PROJECT) is None:
+        if not self._meta.users.list_tokens() and self._meta.find_project(DEFAULT_PROJECT) is None:
             await self.create_project(DEFAULT_PROJECT)
 
     async def delete_project(self, project: Project) -> None:
@@ -206,6 +208,8 @@ class Catalog:
         async with self._turns.of(micro.id):
             self._directory.remove(micro.id)
             await self._schedules.remove(micro.id)
+            for domain in self._meta.domains.list_domains(micro.id):
+                self._directory.remove_domain(domain.domain)
             revisions = [revision.id for revision in self._meta.list_revisions(micro.id)]
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
             self.announce_keys(micro.project_id)

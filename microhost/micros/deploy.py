@@ -189,7 +189,8 @@ class Deployer(Generic[S]):
             code = staging / "code"
             bundle = await self._unpack(micro, upload, code)
             steps.begin("dependencies")
-            dependencies = await self._install(micro, code, progress)
+            told = InstallLog(progress)
+            dependencies = await self._install(micro, code, told)
             steps.begin("publish")
             revision = Revision(
                 id=keys.new_id(),
@@ -207,7 +208,8 @@ class Deployer(Generic[S]):
                 started = await self._start(micro, revision)
                 steps.begin("switch")
                 revision = replace(revision, report=_report(bundle, started.report))
-                revision = await self._go_live(micro, revision, started, bundle.manifest)
+                log_text = "\n".join(filter(None, (told.text, started.report.log)))
+                revision = await self._go_live(micro, revision, started, bundle.manifest, log=log_text)
             except BaseException:
                 await asyncio.to_thread(self._bundles.remove, [revision.id])
                 raise
@@ -307,12 +309,11 @@ class Deployer(Generic[S]):
             raise RefusedError(_no_entry(micro, bundle), cause="import_error")
         return bundle
 
-    async def _install(self, micro: Micro, code: Path, progress: Progress) -> str | None:
+    async def _install(self, micro: Micro, code: Path, told: InstallLog) -> str | None:
         requirements = await asyncio.to_thread(read_requirements, code, REQUIREMENTS_BYTES)
         if requirements is None:
             return None
         project = self._catalog.get_project(micro.project_id)
-        told = InstallLog(progress)
         try:
             dependencies, _ = await self._installer.install(
                 keys.new_id(),
@@ -340,9 +341,9 @@ class Deployer(Generic[S]):
             raise RefusedError(error.message, cause=error.cause, log=error.log, hints=hints) from error
 
     async def _go_live(
-        self, micro: Micro, revision: Revision, started: S, manifest: Mapping[str, str]
+        self, micro: Micro, revision: Revision, started: S, manifest: Mapping[str, str], *, log: str
     ) -> Revision:
-        kept = await self._commit(started, self._meta.add_live_revision, revision, manifest)
+        kept = await self._commit(started, self._meta.add_live_revision, revision, manifest, log)
         self._switch(micro, kept, started)
         return kept
 

@@ -7,8 +7,9 @@ after each change has reached the disk. Nothing here waits.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
 
@@ -26,18 +27,34 @@ class Route:
 
 
 class Directory:
-    """Hold every Micro's route, every project's keys and the owner's access tokens."""
+    """Hold every Micro's route, every project's keys and the users' access tokens."""
 
-    def __init__(self) -> None:
-        """Make an empty directory."""
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Make an empty directory; `clock` tells the time."""
+        self._clock = clock
+        self._domains: dict[bytes, str] = {}
+        self._used: dict[str, datetime] = {}
         self._labels: dict[str, Route] = {}
         self._micros: dict[str, Route] = {}
-        self._tokens: dict[str, bytes] = {}
+        self._tokens: dict[str, Token] = {}
         self._projects: dict[str, dict[bytes, bytes]] = {}
 
     def find(self, label: str) -> Route | None:
         """Find the Micro with this random path or chosen sub-domain; `label` is lower case."""
         return self._labels.get(label)
+
+    def find_domain(self, name: bytes) -> Route | None:
+        """Find the Micro with this domain of its own; `name` is lower case."""
+        micro_id = self._domains.get(name)
+        return self._micros.get(micro_id) if micro_id else None
+
+    def put_domain(self, domain: str, micro_id: str) -> None:
+        """Let a domain lead to a Micro, as long as that is known."""
+        self._domains[domain.encode("ascii")] = micro_id
+
+    def remove_domain(self, domain: str) -> None:
+        """Let a domain lead nowhere; nothing happens when it does."""
+        self._domains.pop(domain.encode("ascii"), None)
 
     def get(self, micro_id: str) -> Route | None:
         """Find the Micro with this id."""
@@ -85,21 +102,41 @@ class Directory:
 
     def put_token(self, token: Token) -> None:
         """Make an access token valid."""
-        self._tokens[token.id] = token.digest
+        self._tokens[token.id] = token
 
     def remove_token(self, token_id: str) -> None:
         """Make an access token invalid; nothing happens when it is not known."""
         self._tokens.pop(token_id, None)
 
-    def is_owner_token(self, token: str) -> bool:
-        """Tell whether `token` is a valid access token of the owner.
+    def remove_tokens_of(self, user_id: str) -> None:
+        """Make every access token of a user invalid."""
+        self._tokens = {each.id: each for each in self._tokens.values() if each.user_id != user_id}
+
+    def find_token(self, token: str) -> Token | None:
+        """Find the access token of which this is the text, when it is valid, and note that it is used.
 
         Any text may be asked about. The digests are compared in constant time, with one that matches nothing
         when the id is unknown.
         """
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._tokens.get(token.partition("_")[0])
-        return hmac.compare_digest(digest, known or bytes(len(digest))) and known is not None
+        fits = hmac.compare_digest(digest, known.digest if known else bytes(len(digest)))
+        if known is None or not fits:
+            return None
+        now = self._clock()
+        if known.expires_at is not None and known.expires_at <= now:
+            return None
+        self._used[known.id] = now
+        return known
+
+    def is_access_token(self, token: str) -> bool:
+        """Tell whether `token` is a valid access token of a user; they may all reach every project."""
+        return self.find_token(token) is not None
+
+    def take_used(self) -> dict[str, datetime]:
+        """Give when tokens were last used, of those that were since the last call."""
+        used, self._used = self._used, {}
+        return used
 
 
 def _labels(micro: Micro) -> set[str]:

@@ -1,4 +1,4 @@
-"""Call a Micro's run handlers by hand.
+"""Call a Micro's handlers by hand.
 
 Source: Deta docs, Micros > Run.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -37,7 +38,19 @@ async def run(invoker: Invoker, micro_id: str, action: str, values: Mapping[str,
     body = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
     if len(body.encode("utf-8", "surrogatepass")) > EVENT_INPUT_BYTES:
         raise ClientError(f"The input is larger than {EVENT_INPUT_BYTES:,} bytes.", status=413)
-    result = await invoker.invoke(micro_id, Event(keys.new_id(), "run", action, body))
+    return await _invoke(invoker, micro_id, Event(keys.new_id(), "run", action, body))
+
+
+async def tick(invoker: Invoker, micro_id: str, *, now: datetime) -> EventResult:
+    """Call the cron handler at once, schedule or none; the tick's time is `now`.
+
+    Raises: MicroError, OverloadedError, NotFoundError as the pool says.
+    """
+    return await _invoke(invoker, micro_id, Event(keys.new_id(), "cron", time=now))
+
+
+async def _invoke(invoker: Invoker, micro_id: str, event: Event) -> EventResult:
+    result = await invoker.invoke(micro_id, event)
     try:
         msgspec.json.decode(result.result)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:

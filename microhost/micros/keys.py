@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from microhost.errors import ClientError
-from microhost.records import ApiKey, Token
+from microhost.records import OWNER_ID, ApiKey, Token
 from microhost.storage.rows import ProjectKey
 from microhost.storage.secrets import Vault
 
@@ -93,11 +93,13 @@ def open_micro_key(key: ProjectKey, vault: Vault) -> str:
     return vault.open(key.sealed or b"", name=_seal_name(key.micro_id or "")).decode("ascii")
 
 
-def new_token(*, now: datetime) -> tuple[Token, str]:
+def new_token(
+    *, now: datetime, user_id: str = OWNER_ID, name: str = "", expires_at: datetime | None = None
+) -> tuple[Token, str]:
     """Make an access token `{id}_{secret}`; give its record and, to be shown once, itself."""
     token_id = new_id(TOKEN_ID_CHARACTERS)
     text = f"{token_id}_{_draw(SECRET_ALPHABET, SECRET_CHARACTERS)}"
-    return Token(token_id, digest_of(text), now), text
+    return Token(token_id, digest_of(text), now, user_id, name, expires_at), text
 
 
 def check_key_name(name: str) -> None:

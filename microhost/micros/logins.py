@@ -44,6 +44,7 @@ class Login:
     created_at: datetime
     began_s: float
     state: State = "pending"
+    user_id: str = ""  # who approved it: the token will be theirs
 
 
 class Logins:
@@ -102,6 +103,10 @@ class Logins:
             login.state = "taken"
         return state
 
+    def get(self, login_id: str) -> Login:
+        """Give a request that was fetched."""
+        return self._logins[login_id]
+
     def give_back(self, login_id: str) -> None:
         """Let a request be fetched again whose token could not be made."""
         if login_id in self._logins:
@@ -115,12 +120,13 @@ class Logins:
                 return login, self._state(login)
         raise NotFoundError("No login has this code. Compare it with what the terminal shows.")
 
-    def decide(self, code: str, *, approve: bool) -> tuple[Login, State]:
-        """Approve or deny a pending request. Raises: NotFoundError, ConflictError when it is pending no more."""
+    def decide(self, code: str, *, approve: bool, user_id: str) -> tuple[Login, State]:
+        """Approve or deny a pending request as a user. Raises: NotFoundError, ConflictError when it is pending no more."""
         login, state = self.show(code)
         if state != "pending":
             raise ConflictError(f"This login is {state} already. Begin another one in the terminal.")
         login.state = "approved" if approve else "denied"
+        login.user_id = user_id
         return login, login.state
 
     def _state(self, login: Login) -> State:

@@ -17,6 +17,10 @@ NAME_CHARACTERS = 64
 LABEL_CHARACTERS = 63
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 QUARANTINE = timedelta(days=30)
+DOMAIN_CHARACTERS = 253
+DOMAIN_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+# Names that lead elsewhere by themselves: to this machine, to the doors inside Micros, to other networks
+OTHERS_DOMAINS = ("localhost", "deta.sh", "local", "invalid", "onion", "arpa")
 # fmt: off
 RESERVED = frozenset((
     "account", "accounts", "admin", "administrator", "api", "auth", "autoconfig", "autodiscover",
@@ -58,3 +62,23 @@ def check_subdomain(label: str) -> str:
     if label in RESERVED or label.startswith("xn--"):
         raise ClientError(f"The sub-domain '{label}' is reserved. Choose another one.")
     return label
+
+
+def check_domain(domain: str, *, own: str) -> str:
+    """Give a custom domain in lower case; `own` is the host's. Raises: ClientError when it will not do."""
+    name = domain.strip().lower().removesuffix(".")
+    labels = name.split(".")
+    if (
+        len(name) > DOMAIN_CHARACTERS
+        or len(labels) < 2
+        or not all(map(DOMAIN_LABEL.fullmatch, labels))
+        or not re.search("[a-z]", labels[-1])
+    ):
+        raise ClientError(
+            f"{domain[:80]!r} is not a domain. Write a whole name such as 'shop.example.org'; one with other letters"
+            " as 'xn--...'."
+        )
+    for other in (own.lower(), *OTHERS_DOMAINS):
+        if name == other or name.endswith(f".{other}"):
+            raise ClientError(f"The domain '{name}' cannot be given to a Micro: '{other}' is not yours.")
+    return name

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from microhost.micros import keys
+from microhost.records import OWNER_ID
 from microhost.storage.files import write_file
 from microhost.storage.meta import MetaStore
 
@@ -17,9 +18,9 @@ def ensure_owner_token(meta: MetaStore, file: Path, *, now: datetime) -> bool:
 
     The file is written before the token becomes valid: a host that is killed in between makes another one.
     """
-    if meta.list_tokens():
+    if meta.users.list_tokens(OWNER_ID):
         return False
     token, text = keys.new_token(now=now)
     write_file(file, f"{text}\n".encode("ascii"), mode=FILE_MODE)
-    meta.add_token(token)
+    meta.users.add_token(token)
     return True

@@ -32,6 +32,10 @@ class Throttle:
         while len(self._counts) > CLIENTS_REMEMBERED:
             self._counts.popitem(last=False)
 
+    def forget(self, key: str) -> None:
+        """Begin at zero again for `key`."""
+        self._counts.pop(key, None)
+
     def _current(self, key: str) -> tuple[float, int]:
         now = self._clock()
         since, count = self._counts.get(key, (now, 0))

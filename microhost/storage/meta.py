@@ -1,4 +1,4 @@
-"""Keep projects, Micros, revisions, keys, tokens, environments and schedules.
+"""Keep projects, Micros, revisions, keys and environments; beside them, in the same file, what has stores of its own.
 
 Every `put`, `add`, `delete` and `change` is on the disk when it returns; from the event loop call them in a
 thread. `find` gives None for what is not there.
@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 
 from microhost.errors import ClientError, ConflictError, NotFoundError
-from microhost.records import ApiKey, Micro, Project, Revision, Schedule, Token
+from microhost.records import ApiKey, Micro, Project, Revision
 from microhost.storage.database import Connection, Database, IntegrityError
+from microhost.storage.domains import DomainStore
 from microhost.storage.moments import from_us, to_us
 from microhost.storage.rows import (
     API_KEY,
@@ -21,19 +22,22 @@ from microhost.storage.rows import (
     PROJECT,
     PROJECT_KEY,
     REVISION,
-    SCHEDULE,
     ProjectKey,
     micro_values,
+    pack_log,
     pack_manifest,
     pack_report,
     to_micro,
     to_project,
     to_project_key,
     to_revision,
-    to_schedule,
+    unpack_log,
     unpack_manifest,
 )
+from microhost.storage.schedules import ScheduleStore
 from microhost.storage.schema import META
+from microhost.storage.sessions import SessionStore
+from microhost.storage.users import UserStore
 
 
 class MetaStore:
@@ -44,6 +48,10 @@ class MetaStore:
         acknowledges.
         """
         self._database = Database(file, META)
+        self.users = UserStore(self._database)
+        self.sessions = SessionStore(self._database)
+        self.domains = DomainStore(self._database)
+        self.schedules = ScheduleStore(self._database)
 
     def close(self) -> None:
         """Close the store; may be called twice."""
@@ -178,8 +186,9 @@ class MetaStore:
 
     # Revisions
 
-    def add_live_revision(self, revision: Revision, manifest: Mapping[str, str]) -> Revision:
-        """Keep a new revision under its Micro's next number and make it the live one; give it as kept.
+    def add_live_revision(self, revision: Revision, manifest: Mapping[str, str], log: str = "") -> Revision:
+        """Keep a new revision, with what its making printed, under its Micro's next number and make it the live one; give
+        it as kept.
 
         Raises: NotFoundError when the Micro is gone.
         """
@@ -200,6 +209,7 @@ class MetaStore:
                     *(pack_report(revision.report), pack_manifest(manifest)),
                 ),
             )
+            sql.execute("INSERT INTO logs VALUES (?, ?)", (revision.id, pack_log(log)))
             sql.execute("UPDATE micros SET live_revision = ? WHERE id = ?", (revision.id, revision.micro_id))
         return replace(revision, number=number, state="live")
 
@@ -251,6 +261,11 @@ class MetaStore:
             raise NotFoundError("There is no such deployment.")
         return unpack_manifest(row[0])
 
+    def find_log(self, revision_id: str) -> str:
+        """Give what a revision's making printed; empty for one of an older version."""
+        row = self._database.row("SELECT packed FROM logs WHERE revision_id = ?", (revision_id,))
+        return unpack_log(row[0]) if row else ""
+
     def delete_revisions(self, revision_ids: Collection[str]) -> None:
         """Forget revisions, but never a live one."""
         with self._database.write() as sql:
@@ -290,7 +305,7 @@ class MetaStore:
                         "INSERT OR REPLACE INTO environment VALUES (?, ?, ?)", (micro_id, name, sealed)
                     )
 
-    # Keys and tokens
+    # Keys
 
     def add_api_key(self, key: ApiKey) -> None:
         """Keep a new API key's digest. Raises: ConflictError when the Micro has one of that name."""
@@ -364,76 +379,6 @@ class MetaStore:
             )
             if sql.changes() == 0:
                 raise NotFoundError(f"There is no project key '{name}'.")
-
-    def add_token(self, token: Token) -> None:
-        """Keep a new access token's digest."""
-        with self._database.write() as sql:
-            sql.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?)", (token.id, token.digest, to_us(token.created_at))
-            )
-
-    def list_tokens(self) -> list[Token]:
-        """Give every access token, oldest first."""
-        rows = self._database.rows("SELECT id, digest, created_at FROM tokens ORDER BY created_at, id")
-        return [Token(row[0], row[1], from_us(row[2])) for row in rows]
-
-    def delete_token(self, token_id: str) -> None:
-        """Forget an access token. Raises: NotFoundError; ConflictError when it is the last one."""
-        with self._database.write() as sql:
-            sql.execute("DELETE FROM tokens WHERE id = ?", (token_id,))
-            if sql.changes() == 0:
-                raise NotFoundError(f"There is no access token '{token_id}'.")
-            if _count(sql, "SELECT count(*) FROM tokens") == 0:
-                raise ConflictError("This is the last access token. Make another one first.")
-
-    # Schedules
-
-    def list_schedules(self) -> list[Schedule]:
-        """Give every Micro's schedule."""
-        rows = self._database.rows(f"SELECT {SCHEDULE} FROM schedules ORDER BY micro_id")  # noqa: S608
-        return [to_schedule(row) for row in rows]
-
-    def put_schedule(self, schedule: Schedule) -> None:
-        """Keep a Micro's schedule, replacing its former one. Raises: NotFoundError when the Micro is gone."""
-        values = (
-            *(schedule.micro_id, schedule.expression, to_us(schedule.anchored_at), to_us(schedule.next_at)),
-            *(schedule.running, to_us(schedule.running_tick)),
-        )
-        try:
-            with self._database.write() as sql:
-                sql.execute(
-                    f"INSERT OR REPLACE INTO schedules ({SCHEDULE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    values,
-                )
-        except IntegrityError as error:
-            raise NotFoundError("There is no such Micro.") from error
-
-    def claim_tick(self, micro_id: str, tick: datetime, event_id: str, next_at: datetime | None) -> None:
-        """Note that `tick` is being fired as `event_id`, before it is. Raises: NotFoundError when there is
-        no schedule.
-        """
-        with self._database.write() as sql:
-            sql.execute(
-                "UPDATE schedules SET running = ?, running_tick = ?, next_at = ? WHERE micro_id = ?",
-                (event_id, to_us(tick), to_us(next_at), micro_id),
-            )
-            if sql.changes() == 0:
-                raise NotFoundError("There is no such schedule.")
-
-    def finish_tick(self, micro_id: str, event_id: str) -> None:
-        """Note that the firing `event_id` has ended; nothing happens when another one has been claimed
-        since.
-        """
-        with self._database.write() as sql:
-            sql.execute(
-                "UPDATE schedules SET running = NULL, running_tick = NULL WHERE micro_id = ? AND running = ?",
-                (micro_id, event_id),
-            )
-
-    def delete_schedule(self, micro_id: str) -> None:
-        """Forget a Micro's schedule; nothing happens when it has none."""
-        with self._database.write() as sql:
-            sql.execute("DELETE FROM schedules WHERE micro_id = ?", (micro_id,))
 
 
 def _change_subdomain(sql: Connection, micro: Micro, *, now: datetime, free_before: datetime) -> None:

@@ -116,6 +116,16 @@ def unpack_manifest(packed: bytes) -> dict[str, str]:
     return dict(json.loads(zlib.decompress(packed)))
 
 
+def pack_log(log: str) -> bytes:
+    """Give a deployment's log as it is kept."""
+    return zlib.compress(log.encode("utf-8", "surrogatepass"))
+
+
+def unpack_log(packed: bytes) -> str:
+    """Read a deployment's log."""
+    return zlib.decompress(packed).decode("utf-8", "surrogatepass")
+
+
 def pack_report(report: ImportReport | None) -> bytes | None:
     """Give an import's report as it is kept."""
     return None if report is None else msgspec.json.encode(report)

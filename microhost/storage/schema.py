@@ -57,6 +57,45 @@ META = (
         micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE, salt TEXT NOT NULL
     ) STRICT
     """,
+    # The tokens that were there are the owner's, and end as they always did: never.
+    """
+    CREATE TABLE users (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, role TEXT NOT NULL, password TEXT,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO users VALUES ('owner', 'owner', 'owner', NULL, unixepoch() * 1000000);
+    CREATE TABLE sessions (
+        digest BLOB PRIMARY KEY, user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX sessions_of_a_user ON sessions (user_id);
+    CREATE TABLE entries (
+        digest BLOB PRIMARY KEY, session BLOB NOT NULL REFERENCES sessions (digest) ON DELETE CASCADE,
+        micro_id TEXT NOT NULL REFERENCES micros (id) ON DELETE CASCADE
+    ) STRICT;
+    CREATE INDEX entries_of_a_session ON entries (session);
+    CREATE INDEX entries_of_a_micro ON entries (micro_id);
+    CREATE TABLE invitations (
+        user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE, digest BLOB NOT NULL UNIQUE,
+        expires_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE tokens_of_users (
+        id TEXT PRIMARY KEY, digest BLOB NOT NULL, created_at INTEGER NOT NULL,
+        user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE, name TEXT NOT NULL, expires_at INTEGER,
+        last_used_at INTEGER
+    ) STRICT;
+    INSERT INTO tokens_of_users SELECT id, digest, created_at, 'owner', '', NULL, NULL FROM tokens;
+    DROP TABLE tokens;
+    ALTER TABLE tokens_of_users RENAME TO tokens;
+    CREATE TABLE domains (
+        domain TEXT PRIMARY KEY, micro_id TEXT NOT NULL REFERENCES micros (id) ON DELETE CASCADE,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX domains_of_a_micro ON domains (micro_id);
+    CREATE TABLE logs (
+        revision_id TEXT PRIMARY KEY REFERENCES revisions (id) ON DELETE CASCADE, packed BLOB NOT NULL
+    ) STRICT
+    """,
 )
 
 EVENTS = (

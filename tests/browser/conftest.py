@@ -21,7 +21,7 @@ VIEW = {"width": 1280, "height": 800}
 EXPECT_MS = 10_000.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A host for all tests of the console."""
     running = Host(tmp_path_factory.mktemp("console") / "data")
@@ -29,7 +29,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     assert running.stop() == 0, running.tail()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A browser; each test gets a context of its own."""
     path = shutil.which("chromium")

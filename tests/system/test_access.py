@@ -31,8 +31,9 @@ def test_a_new_micro_lets_no_stranger_in_and_runs_none_of_its_code(closed: Micro
     assert all(each["path"] != "/secret" for each in closed.events())
 
 
-def test_a_browser_gets_a_page(closed: Micro) -> None:
-    answer = closed.call("/", headers={"Accept": "text/html,application/xhtml+xml"})
+def test_a_browser_that_cannot_be_let_in_gets_a_page(closed: Micro) -> None:
+    page = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "no-cors"}
+    answer = closed.call("/", headers=page)
     assert answer.status_code == 401
     assert answer.headers["content-type"].startswith("text/html")
 
@@ -136,3 +137,19 @@ def test_an_upload_over_5_5_mb_is_refused_before_the_micro_runs(new_micro: MakeM
     assert micro.call("/toobig", "POST", content=b"x" * 5_500_001).status_code == 413
     events = wait_until(lambda: micro.events(), "the event of the upload that was taken")
     assert [each["path"] for each in events] == ["/big"]
+
+
+def test_a_domain_of_its_own_leads_to_the_micro_at_once(host: Host, new_micro: MakeMicro) -> None:
+    micro = new_micro()
+    micro.must_deploy(zip_app("plain-asgi"))
+    own = {"Host": f"Shop.Example.org:{host.port}"}
+    assert micro.call("/", headers=own).status_code == 404
+    assert host.api("PUT", f"{micro.at}/domains/shop.example.org").status_code == 200
+    assert micro.call("/", headers=own).status_code == 200
+    assert micro.call("/", headers={"Host": "other.example.org"}).status_code == 404
+    micro.change(http_auth=False, subdomain="another-name")
+    assert micro.call("/", headers=own).status_code == 200
+    micro.change(http_auth=True)
+    assert micro.call("/", headers=own).status_code == 401
+    assert host.api("DELETE", f"{micro.at}/domains/shop.example.org").status_code == 204
+    assert micro.call("/", headers=own).status_code == 404

@@ -93,6 +93,19 @@ def test_a_key_in_a_file_is_for_its_owner_alone_and_not_on_the_screen(
         person.deta("auth", "delete-api-key", "--name", name, "--yes", at=root).must()
 
 
+def test_a_key_that_would_be_deployed_is_told(person: Person, root: Path, tmp_path: Path) -> None:
+    words = ["auth", "create-api-key", "--name"]
+    told = person.deta(*words, "told", "--outfile", "told.txt", at=root).must().stderr
+    assert "the next deployment would take the key along" in told
+    assert "hint: Move it, or leave it out: echo told.txt >> .detaignore" in told
+    assert "told.txt" in person.deta("deploy", "--dry-run", at=root).must().stdout
+    (root / ".detaignore").write_text("told.txt\n")
+    for name, file in (("told2", "told.txt"), ("told3", ".hidden"), ("told4", str(tmp_path / "key.txt"))):
+        done = person.deta(*words, name, "--outfile", file, "--yes", at=root).must()
+        assert "warning" not in done.stderr
+    assert "told.txt" not in person.deta("deploy", "--dry-run", at=root).must().stdout
+
+
 @pytest.mark.parametrize("outfile", [".", "nowhere/key.txt", "/dev/null"])
 def test_no_key_is_made_for_a_file_that_cannot_be(
     person: Person, root: Path, host: Host, outfile: str

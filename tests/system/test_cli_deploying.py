@@ -194,6 +194,14 @@ def test_a_starter_app_in_a_new_directory(person: Person, place: Path, host: Hos
     assert call(host, shown["endpoint"]).text == "Hello from a new Micro!\n"
 
 
+def test_with_json_the_live_deployment_is_given_when_nothing_changed_too(person: Person, place: Path) -> None:
+    person.deta("new", "--python", "same", at=place).must()
+    done = person.deta("deploy", "--json", at=place / "same").must()
+    listed = json.loads(person.deta("releases", "--json", at=place / "same").must().stdout)
+    assert done.stderr == "Everything up to date\n"
+    assert json.loads(done.stdout)["id"] in json.dumps(listed)
+
+
 def test_a_starter_app_with_a_name_and_a_path(person: Person, place: Path) -> None:
     words = ("new", "--python", "--name", "my-github-webhook", "webhooks/github-deta")
     shown = json.loads(person.deta(*words, at=place).must().stdout)
@@ -205,6 +213,15 @@ def test_in_a_directory_with_other_files_the_starter_gets_one_of_its_own(person:
     root = write(place / "full", notes_txt="words")
     person.deta("new", "--python", "--name", "inner", at=root).must()
     assert (root / "inner" / "main.py").exists()
+
+
+def test_code_that_is_there_is_never_taken_for_a_starter_and_deleted(person: Person, place: Path) -> None:
+    root = write(place / "full", notes_txt="words")
+    write(root / "inner", main_py="precious = 1\n")
+    done = person.deta("new", "--python", "--name", "inner", at=root)
+    assert done.code == 2
+    assert "hint: Make a Micro of it (deta new inner), or choose another name." in done.stderr
+    assert (root / "inner" / "main.py").read_text() == "precious = 1\n"
 
 
 def test_a_refused_micro_leaves_nothing_behind(person: Person, place: Path) -> None:

@@ -207,6 +207,16 @@ def test_killing_it_leaves_no_host(dev: Dev) -> None:
         wait_until(lambda: not list((dev.home / ".deta" / "dev").iterdir()), "its marker goes")
 
 
+def test_after_it_was_killed_the_next_begins_when_its_host_has_ended(dev: Dev) -> None:
+    with dev.start() as terminal:
+        terminal.wait_for("Ctrl-C ends it")
+        terminal.process.kill()
+    with running(dev) as (_, endpoint):
+        assert get(endpoint).startswith("v0")
+        assert len(list(dev.home.glob("deta-dev-*"))) == 1
+        assert dev.shell_variables()["MICROHOST_URL"].endswith(endpoint.rpartition(":")[2])
+
+
 def kill_holder(dev: Dev) -> None:
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -247,7 +257,7 @@ def test_a_second_one_that_begins_at_the_same_time_is_refused(dev: Dev) -> None:
     with dev.start() as first:
         first.wait_for("Starting a host...")
         second = dev.deta("dev")
-        assert (second.code, "`deta dev` " in second.stderr) == (1, True)
+        assert (second.code, "runs for this directory already" in second.stderr) == (1, True)
         first.wait_for("Ctrl-C ends it")
         first.interrupt()
         assert first.end(within_s=30) == 130

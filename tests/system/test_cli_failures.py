@@ -259,6 +259,19 @@ def test_a_closed_stream_is_no_failure(person: Person, closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_full_disk_is_told_with_the_next_step(person: Person) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [DETA, "completion", "bash"],
+            env=person.variables(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: No space left on device.\nhint: Make room there, or ")
+
+
 def test_a_family_without_a_command_shows_its_help(person: Person) -> None:
     done = person.deta("auth")
     assert (done.code, done.stdout) == (2, "")

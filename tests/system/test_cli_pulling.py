@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -113,6 +114,21 @@ def test_pull_asks_before_it_overwrites_and_leaves_what_is_only_here(person: Per
 
 
 @pytest.mark.root
+def test_what_a_killed_pull_has_left_is_removed_by_the_next(person: Person, root: Path) -> None:
+    left, held = root / ".deta" / ".pull-left", root / ".deta" / ".pull-held"
+    for each in (left, held):
+        (each / "a").mkdir(parents=True)
+        (each / "a" / "half").write_text("x")
+    descriptor = os.open(held, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # another pull goes on beside ours
+    try:
+        (root / "main.py").unlink()
+        person.deta("pull", at=root).must()
+    finally:
+        os.close(descriptor)
+    assert sorted(each.name for each in (root / ".deta").iterdir()) == [".pull-held", "prog_info", "state"]
+
+
 def test_pull_writes_through_no_link_and_over_no_directory(
     person: Person, root: Path, tmp_path: Path
 ) -> None:

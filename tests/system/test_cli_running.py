@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,12 @@ def test_the_input_arrives_as_the_docs_say(person: Person, root: Path) -> None:
         "to": "--x",
         "then": "--",
     }
+
+
+def test_input_that_is_no_utf8_is_told(person: Person, root: Path) -> None:
+    done = person.deta("run", "--", "--name", os.fsdecode(b"Zo\xeb"), at=root)
+    assert done.code == 1
+    assert "is no UTF-8.\nhint: Write it as UTF-8." in done.stderr
 
 
 @pytest.mark.parametrize("words", [["--logs"], ["-l", "--"]])

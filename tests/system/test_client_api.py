@@ -71,7 +71,7 @@ def test_a_client_gets_a_token_once_when_its_owner_approves(host: Host) -> None:
     given = host.api("POST", at, secret, headers=STRANGER)
     assert given.status_code == 200
     token = given.json()
-    assert set(token) == {"id", "token"}
+    assert set(token) == {"id", "token", "expires_at"}
     assert host.api("POST", at, secret, headers=STRANGER).status_code == 410
     bearer = {"Authorization": f"Bearer {token['token']}"}
     assert host.api("GET", "/projects", headers=bearer).status_code == 200

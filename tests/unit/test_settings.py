@@ -41,6 +41,13 @@ def test_a_micro_is_named_by_the_way_that_the_asker_came(tls_port: int | None, u
     assert Settings(domain="a.example").micro_url("x", tls_port=tls_port) == url
 
 
+def test_variables_of_other_commands_are_no_settings_and_mistyped_ones_are_refused() -> None:
+    others = {"MICROHOST_URL": "http://localhost:9", "MICROHOST_BACKUP_PASSPHRASE": "geheim geheim"}
+    assert load(None, others) == Settings()
+    with pytest.raises(ClientError, match="'prot' is not a setting"):
+        load(None, {**others, "MICROHOST_PROT": "9000"})
+
+
 def test_certificate_and_key_are_given_together_or_not_at_all() -> None:
     for name in ("tls_certificate", "tls_key"):
         with pytest.raises(ClientError, match="tls_certificate and tls_key belong together"):

@@ -6,16 +6,18 @@ A key that goes into a file is never shown; a file that cannot be written takes 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from microhost.cli import micro_directory, output
+from microhost.cli import local_files, micro_directory, output
 from microhost.cli.api import segment
 from microhost.cli.commands.details import change
 from microhost.cli.failures import USAGE, CliError
+from microhost.cli.ignoring import IGNORE_FILE, Rules
 from microhost.cli.main import Family, Session
 from microhost.cli.settings import SECRET_MODE, replace_file
 
@@ -71,6 +73,11 @@ def create_api_key(
     _save(session, micro, made, outfile)
     output.give_json({field: value for field, value in made.items() if field != "api_key"})
     output.say(f"Successfully saved the api key to '{outfile}'")
+    if _is_code(micro, outfile):
+        output.warn(
+            f"'{outfile}' lies in the Micro's directory: the next deployment would take the key along."
+        )
+        output.hint(f"Move it, or leave it out: echo {shlex.quote(outfile.name)} >> {IGNORE_FILE}")
 
 
 @auth.command()
@@ -98,6 +105,17 @@ def _may_write(file: Path, *, yes: bool) -> bool:
     except OSError as error:
         raise CliError(f"'{file}' cannot be written: {error.strerror}.") from error
     return not os.path.lexists(file) or output.confirm(f"Replace '{file}'?", yes=yes)
+
+
+def _is_code(micro: micro_directory.MicroDirectory, file: Path) -> bool:
+    """Tell whether a file is one of those that are deployed."""
+    root, target = micro.root.resolve(), file.resolve()
+    language = local_files.language_of(micro.runtime)
+    try:
+        rules = local_files.Scanner(root, language).rules()
+    except CliError:  # a deployment tells it
+        rules = Rules(language)
+    return target.is_relative_to(root) and not rules.leaves_out(target.relative_to(root).as_posix())
 
 
 def _save(session: Session, micro: micro_directory.MicroDirectory, made: dict[str, Any], file: Path) -> None:

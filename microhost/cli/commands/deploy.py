@@ -21,7 +21,7 @@ DEPENDENCY_FILES = frozenset({"requirements.txt", "package.json", "package-lock.
 @PATH
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
 @click.option("-f", "--force", is_flag=True, help="Send every file, whatever the server has.")
-@click.option("--json", "as_json", is_flag=True, help="Give the deployment (or the plan) as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Give the live deployment (or the plan) as JSON.")
 @click.pass_obj
 def deploy(session: Session, path: Path, dry_run: bool, force: bool, as_json: bool) -> None:
     """Deploy what changed in PATH to its Micro; `deta deploy purge-dependencies` has them installed anew next time.
@@ -37,11 +37,11 @@ def deploy(session: Session, path: Path, dry_run: bool, force: bool, as_json: bo
     if dry_run:
         _show_plan(wanted, as_json=as_json)
         return
-    if wanted.is_empty:
+    done = None if wanted.is_empty else carry_out(session.api, micro, scanner, wanted)
+    if done is None:
         output.say("Everything up to date")
-        return
-    done = carry_out(session.api, micro, scanner, wanted)
     if as_json:
+        done = done or deploying.find_deployment(session.api, micro, str(wanted.base))
         output.give_json(done)
 
 

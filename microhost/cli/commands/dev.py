@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ from microhost.cli.throwaway import ThrowawayHost, find_command
 ENV_FILE = ".env"
 PROJECT, NAME = "default", "micro"
 NAME_CHARACTERS = 64
+WAIT_S, POLL_S = 30.0, 0.1
 NOT_IN_NAMES = re.compile(r"[/\\?#%]|[^\S ]")
 # The host sets these itself; those of a file are of another host.
 PRESET = frozenset({"DETA_PATH", "DETA_PROJECT_KEY", "DETA_RUNTIME"})
@@ -257,19 +259,30 @@ def _name(text: str) -> str:
 def _hold(marker: Path) -> Held | None:
     """Hold a directory's marker, and remove those that were left behind; None when there can be none.
 
-    Raises: CliError when a `deta dev` holds it.
+    One that was killed a moment ago is waited for. Raises: CliError when a `deta dev` goes on holding it.
     """
     try:
         marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         leftovers.sweep(marker.parent, "*.json")
-        held = leftovers.find_file(marker)
+        return _wait_for(marker)
     except OSError as error:
         output.warn(
             f"'{marker}' cannot be written ({error.strerror}): --shell-variables will not know of this one."
         )
         return None
-    if held is None:
-        raise _second(marker)
+
+
+def _wait_for(marker: Path) -> Held:
+    deadline = time.monotonic() + WAIT_S
+    while (held := leftovers.find_file(marker)) is None:
+        if found := _find_running(marker):
+            raise CliError(
+                f"A `deta dev` runs for this directory already: {found['server']}",
+                "End it (Ctrl-C in its terminal), or use it: deta dev --shell-variables",
+            )
+        if time.monotonic() > deadline:
+            raise CliError("Another `deta dev` begins or ends for this directory.", "Try again in a moment.")
+        time.sleep(POLL_S)
     return held
 
 
@@ -279,15 +292,6 @@ def _write(held: Held, content: bytes) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(held.descriptor, 0)
         os.pwrite(held.descriptor, content, 0)
-
-
-def _second(marker: Path) -> CliError:
-    if found := _find_running(marker):
-        return CliError(
-            f"A `deta dev` runs for this directory already: {found['server']}",
-            "End it (Ctrl-C in its terminal), or use it: deta dev --shell-variables",
-        )
-    return CliError("Another `deta dev` begins or ends for this directory.", "Try again in a moment.")
 
 
 def _find_running(marker: Path) -> Mapping[str, str] | None:

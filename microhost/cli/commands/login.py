@@ -12,6 +12,7 @@ import click
 
 from microhost.cli import output
 from microhost.cli.api import segment
+from microhost.cli.asking_again import BUSY
 from microhost.cli.browser import open_page
 from microhost.cli.failures import NOT_LOGGED_IN, UNREACHABLE, CliError
 from microhost.cli.main import Session
@@ -19,7 +20,6 @@ from microhost.cli.settings import TOKEN_VARIABLE
 
 DENIED = 403
 GONE = 410
-BUSY = (429, 503)
 
 
 @click.command()

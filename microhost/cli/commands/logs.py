@@ -21,7 +21,7 @@ from microhost.cli.reader import while_read
 
 ND_JSON = "application/x-ndjson"
 MS = 1000
-FAILED = 500
+FAULT = 500
 
 
 @click.command()
@@ -68,7 +68,7 @@ def show(events: Iterable[Event], *, as_json: bool) -> None:
             output.give(json.dumps(event))
             continue
         head, *printed = (output.one_line(each) for each in lines(event))
-        output.give(click.style(head, fg="red") if event["status"] >= FAILED else head)
+        output.give(click.style(head, fg="red") if event["status"] >= FAULT else head)
         for each in printed:
             output.give(each)
 

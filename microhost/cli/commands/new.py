@@ -7,6 +7,7 @@ Source: Deta docs, CLI > deta new.
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,9 +129,10 @@ def _decision(wish: Wish, root: Path, language: str, *, runtime: str | None, sta
 def _create(session: Session, chosen: Decision, project: str) -> micro_directory.MicroDirectory:
     """Make the directory and the Micro, both or neither."""
     made = _make_directory(chosen.root)
+    starter: Path | None = None
     try:
         if chosen.starter:
-            _write_starter(chosen)
+            starter = _write_starter(chosen)
         shown = _ask_server(session, chosen, project)
         try:
             return micro_directory.link(chosen.root, shown, project=project, server=session.settings.server)
@@ -138,8 +140,8 @@ def _create(session: Session, chosen: Decision, project: str) -> micro_directory
             session.api.call("DELETE", f"/projects/{segment(project)}/micros/{segment(str(shown['id']))}")
             raise
     except BaseException:
-        if chosen.starter:
-            (chosen.root / starters.ENTRIES[chosen.language]).unlink(missing_ok=True)
+        if starter is not None:  # one that was there before is the person's
+            starter.unlink(missing_ok=True)
         for each in reversed(made):
             with contextlib.suppress(OSError):
                 each.rmdir()
@@ -214,11 +216,14 @@ def _make_directory(root: Path) -> list[Path]:
     return list(reversed(missing))
 
 
-def _write_starter(chosen: Decision) -> None:
+def _write_starter(chosen: Decision) -> Path:
     try:
-        starters.write(chosen.root, chosen.language)
+        return starters.write(chosen.root, chosen.language)
     except FileExistsError as error:
-        raise _usage(f"'{chosen.root}' has an entry file already.", "Choose another name.") from error
+        raise _usage(
+            f"'{chosen.root}' has an entry file already.",
+            f"Make a Micro of it (deta new {shlex.quote(str(chosen.root))}), or choose another name.",
+        ) from error
 
 
 def _usage(message: str, hint: str) -> CliError:

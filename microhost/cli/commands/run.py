@@ -69,7 +69,7 @@ def _ask(session: Session, micro: micro_directory.MicroDirectory, body: dict[str
     with session.api.open(
         "POST",
         f"{API}{micro.address}/run",
-        content=json.dumps(body).encode(),
+        content=json.dumps(body, ensure_ascii=False).encode(),
         headers=headers,
         silence_s=None,
     ) as response:

@@ -15,6 +15,8 @@ from typing import NoReturn
 import httpx
 from starlette.applications import Starlette
 
+from microhost.accounts.accounts import Accounts
+from microhost.accounts.entries import Entries
 from microhost.console.app import create_app
 from microhost.console.services import Services
 from microhost.errors import MicroError, OverloadedError
@@ -171,7 +173,7 @@ def build_host(data: Path) -> Host:
     settings = Settings(data=data)
     directory, turns = Directory(), Turns()
     pool, installer = PoolStandIn(stores.bundles.code), InstallerStandIn()
-    schedules = Scheduler(stores.meta, pool.invoke)
+    schedules = Scheduler(stores.meta.schedules, pool.invoke)
     environments = Environments(stores.meta, stores.vault)
     catalog = Catalog(
         stores,
@@ -193,6 +195,12 @@ def build_host(data: Path) -> Host:
     )
     deployer.sweep()
     catalog.load()
+    accounts = Accounts(stores.meta, directory, clock=now)
+
+    def locate(name: bytes) -> Micro | None:
+        route = directory.find(name.decode().removesuffix(".localhost")) or directory.find_domain(name)
+        return route.micro if route else None
+
     services = Services(
         settings=settings,
         stores=stores,
@@ -205,6 +213,8 @@ def build_host(data: Path) -> Host:
         sender=Unsent(),
         memories=Memories(),
         schedules=schedules,
+        accounts=accounts,
+        entries=Entries(accounts, locate, time.monotonic),
         doctor=doctor,
         clock=now,
     )

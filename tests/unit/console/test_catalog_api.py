@@ -218,7 +218,7 @@ async def test_a_deleted_micro_leaves_nothing(client: httpx.AsyncClient, host: H
     assert list((host.data / "bundles").iterdir()) == []
     directory, meta = host.services.directory, host.stores.meta
     assert directory.find(shown["path"]) is directory.find("shop") is directory.get(shown["id"]) is None
-    assert meta.list_api_keys() == meta.list_schedules() == []
+    assert meta.list_api_keys() == meta.schedules.list_schedules() == []
     assert meta.list_environment(shown["id"]) == {}
     assert host.services.schedules.get(shown["id"]) is None
     assert all(key.micro_id is None for key in meta.list_project_keys())

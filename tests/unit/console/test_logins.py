@@ -48,7 +48,7 @@ def test_one_address_leaves_room_for_others_however_patiently_it_asks() -> None:
     with pytest.raises(OverloadedError, match="from this address are open"):
         logins.begin("anna@laptop", "10.0.0.1", now=NOW)
     logins.begin("bert@desk", "10.0.0.2", now=NOW)
-    logins.decide(begun[0].code, approve=False)
+    logins.decide(begun[0].code, approve=False, user_id="owner")
     clock.now_s += 60
     logins.begin("anna@laptop", "10.0.0.1", now=NOW)
 
@@ -57,11 +57,11 @@ def test_a_login_expires_even_when_approved() -> None:
     clock = Clock()
     logins = Logins(clock)
     login, secret = logins.begin("anna@laptop", "10.0.0.1", now=NOW)
-    logins.decide(login.code, approve=True)
+    logins.decide(login.code, approve=True, user_id="owner")
     clock.now_s = LOGIN_S
     assert logins.fetch(login.id, secret) == "expired"
     with pytest.raises(ConflictError, match="expired"):
-        logins.decide(login.code, approve=True)
+        logins.decide(login.code, approve=True, user_id="owner")
 
 
 @pytest.mark.parametrize("written_as", [str, str.lower, written, lambda code: f" {written(code).lower()} "])

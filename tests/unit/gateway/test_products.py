@@ -18,8 +18,10 @@ from microhost.gateway.products import Products
 from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.directory import Directory
 from microhost.micros.keys import digest_of, new_api_key, new_project_key, new_token
+from microhost.records import Session, User
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SECRET = "secret-of-the-session"  # noqa: S105
 OURS, OTHERS, UNKNOWN = "ourproject1", "otherproj22", "nothere3333"
 SHARED = {"access-control-allow-origin": "*", "access-control-expose-headers": "*"}
 
@@ -36,6 +38,15 @@ class Reply:
     def named(self) -> dict[str, str]:
         """The headers by name."""
         return {name.decode(): value.decode() for name, value in self.headers}
+
+
+class OneSession:
+    """Know one session."""
+
+    def find_session(self, secret: str) -> Session | None:
+        """Find it by its secret."""
+        user = User("u", "anna", "member", NOW)
+        return Session(b"", user, NOW, NOW) if secret == SECRET else None
 
 
 class Doors:
@@ -57,6 +68,7 @@ class Doors:
             {"base": self._app("base"), "drive": self._app("drive")},
             console=self._app("console"),
             keys=self.directory,
+            sessions=OneSession(),
             domain="example.org",
             clock=lambda: self.now,
         )
@@ -371,7 +383,12 @@ def test_a_products_failure_is_an_incident_in_json(doors: Doors, capfd: pytest.C
         raise ZeroDivisionError("a secret")
 
     doors.products = Products(
-        {"base": broken}, console=broken, keys=doors.directory, domain="example.org", clock=lambda: 0.0
+        {"base": broken},
+        console=broken,
+        keys=doors.directory,
+        sessions=OneSession(),
+        domain="example.org",
+        clock=lambda: 0.0,
     )
     reply = doors.call(f"/v1/{OURS}/b/items", ("x-api-key", doors.key))
     assert reply.status == 500
@@ -386,6 +403,8 @@ def test_a_failure_after_the_answer_has_begun_cuts_the_connection(doors: Doors) 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ZeroDivisionError
 
-    doors.products = Products({"base": torn}, console=torn, keys=doors.directory, domain="example.org")
+    doors.products = Products(
+        {"base": torn}, console=torn, keys=doors.directory, sessions=OneSession(), domain="example.org"
+    )
     with pytest.raises(ZeroDivisionError):
         doors.call(f"/v1/{OURS}/b/items", ("x-api-key", doors.key))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from microhost.errors import ClientError
 from microhost.keeping.backup import back_up
 from microhost.keeping.restore import Restored, restore
-from microhost.records import Project
+from microhost.records import Project, User
 from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
 from microhost.storage.contents import hold_removals
@@ -27,7 +27,7 @@ PROJECT = "a0project"
 KEPT_FILES = 5
 WRITER = """
 import asyncio, hashlib, itertools, sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
@@ -227,3 +227,23 @@ def test_neither_a_file_nor_a_directory_is_overwritten(data: Path, tmp_path: Pat
         back_up(data, tmp_path / "one.tar")
     with pytest.raises(ClientError, match="not empty"):
         bring_back(tmp_path / "one.tar", data)
+
+
+def test_users_come_back_and_sessions_and_invitations_do_not(data: Path, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    stores = open_stores(data)
+    users, sessions = stores.meta.users, stores.meta.sessions
+    users.add_member(User("u1", "anna", "member", now), b"used later", until=now + timedelta(days=7))
+    users.accept_invitation(b"used later", "$argon2id$of-anna", now=now)
+    users.add_member(User("u2", "bo", "member", now), b"open", until=now + timedelta(days=7))
+    sessions.add_session(b"digest", "u1", now=now)
+    stores.close()
+    assert back_up(data, tmp_path / "it.tar") == []
+    bring_back(tmp_path / "it.tar", tmp_path / "back")
+
+    restored = open_stores(tmp_path / "back")
+    assert [each.name for each in restored.meta.users.list_users()] == ["owner", "anna", "bo"]
+    assert restored.meta.users.find_password("u1") == "$argon2id$of-anna"
+    assert restored.meta.users.find_invited(b"open", now=now) is None
+    assert restored.meta.sessions.find_session(b"digest", now=now) is None
+    restored.close()

@@ -76,14 +76,14 @@ def test_a_changed_micro_is_found_with_its_changes() -> None:
 def test_tokens_open_until_removed() -> None:
     directory = Directory()
     token, text = new_token(now=NOW)
-    assert not directory.is_owner_token(text)
+    assert not directory.is_access_token(text)
     directory.put_token(token)
-    assert directory.is_owner_token(text)
-    assert not directory.is_owner_token(text + "x")
-    assert not directory.is_owner_token(token.id)
+    assert directory.is_access_token(text)
+    assert not directory.is_access_token(text + "x")
+    assert not directory.is_access_token(token.id)
     directory.remove_token(token.id)
     directory.remove_token(token.id)
-    assert not directory.is_owner_token(text)
+    assert not directory.is_access_token(text)
 
 
 @given(st.text())
@@ -91,12 +91,12 @@ def test_any_text_may_be_asked_about(text: str) -> None:
     directory = Directory()
     token, _ = new_token(now=NOW)
     directory.put_token(token)
-    assert not directory.is_owner_token(text)
-    assert not directory.is_owner_token(f"{token.id}_{text}")
+    assert not directory.is_access_token(text)
+    assert not directory.is_access_token(f"{token.id}_{text}")
 
 
 def test_an_unknown_id_does_not_match_the_digest_of_nothing() -> None:
-    assert not Directory().is_owner_token("x_y")
+    assert not Directory().is_access_token("x_y")
     assert digest_of("x_y") == sha256(b"x_y").digest()
 
 

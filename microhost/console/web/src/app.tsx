@@ -1,8 +1,9 @@
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { Redirect, Route, Switch, useLocation, useSearchParams } from "wouter-preact";
+import { Redirect, Route, Router, Switch, useLocation, useSearchParams } from "wouter-preact";
 import { Confirmation } from "./components/dialog";
 import { Failure, Toasts } from "./components/feedback";
+import { useEncodedLocation, useEncodedSearch } from "./lib/addresses";
 import type { ApiError } from "./lib/api";
 import { refusals } from "./lib/api";
 import { lazy } from "./lib/lazy";
@@ -13,6 +14,7 @@ import { NotFound } from "./pages/not-found";
 import { Shell } from "./shell/shell";
 
 const Home = lazy(() => import("./pages/home"));
+const Enter = lazy(() => import("./pages/enter"));
 const Invitation = lazy(() => import("./pages/invitation"));
 const TerminalLogin = lazy(() => import("./pages/terminal-login"));
 const Settings = lazy(() => import("./pages/settings"));
@@ -23,8 +25,17 @@ const MicroPage = lazy(() => import("./pages/micro/micro"));
 const BasePage = lazy(() => import("./pages/base/base"));
 const DrivePage = lazy(() => import("./pages/drive/drive"));
 
-/** The whole console: who is not logged in sees the log-in page at whatever address. */
+/** The whole console. */
 export function App() {
+  return (
+    <Router hook={useEncodedLocation} searchHook={useEncodedSearch}>
+      <Console />
+    </Router>
+  );
+}
+
+/** Who is not logged in sees the log-in page at whatever address. */
+function Console() {
   const [failure, setFailure] = useState<ApiError>();
   const [path] = useLocation();
   const load = () =>
@@ -49,10 +60,8 @@ export function App() {
             <Failure error={failure} onRetry={() => void load()} />
           </main>
         </div>
-      ) : path.startsWith("/invitation/") ? (
-        <Route path="/invitation/:code">
-          <Invitation />
-        </Route>
+      ) : path === "/invitation" ? (
+        <Invitation />
       ) : state === "out" ? (
         <LogInPage />
       ) : state === "in" ? (
@@ -67,6 +76,9 @@ export function App() {
 function Inside() {
   return (
     <Switch>
+      <Route path="/enter">
+        <Enter />
+      </Route>
       <Route path="/login/cli">
         <Login />
       </Route>

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useId, useRef } from "preact/hooks";
+import { useEffect, useId, useRef } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 
 /** Links to the parts of one thing; the current one is marked. */
@@ -8,8 +8,13 @@ export function LinkTabs({ label, tabs }: { label: string; tabs: { to: string; n
   const current = tabs
     .filter(({ to }) => here === to || here.startsWith(`${to}/`))
     .sort((a, b) => b.to.length - a.to.length)[0];
+  const list = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // on a narrow screen the row of tabs scrolls
+    list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current?.to]);
   return (
-    <nav class="tabs" aria-label={label}>
+    <nav class="tabs" aria-label={label} ref={list}>
       {tabs.map(({ to, name }) => (
         <Link key={to} href={to} aria-current={current?.to === to ? "page" : undefined}>
           {name}

@@ -4,7 +4,7 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import { url } from "./api";
 import { type Loaded, useLoad } from "./loading";
-import type { Micro, Project } from "./types";
+import type { DriveSummaries, Micro, Project } from "./types";
 
 export interface ProjectView {
   /** As it stands in the address: a name or an id. */
@@ -12,7 +12,7 @@ export interface ProjectView {
   project: Loaded<Project>;
   micros: Loaded<{ micros: Micro[] }>;
   bases: Loaded<{ bases: { name: string }[] }>;
-  drives: Loaded<{ drives: { name: string }[] }>;
+  drives: Loaded<DriveSummaries>;
 }
 
 const MICROS_EVERY_MS = 5000;
@@ -29,7 +29,7 @@ export function useProjectView(name: string | null): ProjectView | null {
   const bases = useLoad<{ bases: { name: string }[] }>(known && `${known}/bases`, {
     everyMs: PRODUCTS_EVERY_MS,
   });
-  const drives = useLoad<{ drives: { name: string }[] }>(known && `${known}/drives`, {
+  const drives = useLoad<DriveSummaries>(known && `${known}/drives`, {
     everyMs: PRODUCTS_EVERY_MS,
   });
   return name === null ? null : { name, project, micros, bases, drives };

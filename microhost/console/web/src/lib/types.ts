@@ -188,3 +188,25 @@ export interface Doctor {
   guards: { name: string; state: string; detail: string; advice: string }[];
   runtimes: { name: string; version: string }[];
 }
+
+export interface DriveSummary {
+  name: string;
+  files: number;
+  bytes: number;
+}
+
+export interface DriveSummaries {
+  drives: DriveSummary[];
+  /** What they take on the disk, unfinished uploads included. */
+  used_bytes: number;
+  quota_bytes: number;
+}
+
+/** A user as the owner sees them; one without a password has not accepted the invitation yet. */
+export interface Member {
+  id: string;
+  name: string;
+  role: "owner" | "member";
+  created_at: string;
+  has_password: boolean;
+}

@@ -91,7 +91,7 @@ function NewProject({ onClose }: { onClose: () => void }) {
       >
         <TextField
           label="Name"
-          help="Letters, digits, - and _. It stands in addresses and in the deta command."
+          help="It stands in addresses and in the deta command. Without / \ ? # and %."
           required
           autofocus
           value={name}

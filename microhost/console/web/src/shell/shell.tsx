@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useLocation, useRoute } from "wouter-preact";
 import { Button, IconButton } from "../components/button";
 import { Failure } from "../components/feedback";
+import { decode } from "../lib/addresses";
 import { remember } from "../lib/preferences";
 import { ProjectContext, useProjectView } from "../lib/project";
 import { Palette } from "./palette";
@@ -14,7 +15,7 @@ import { UserMenu } from "./user-menu";
 export function Shell({ children }: { children: ComponentChildren }) {
   const [path] = useLocation();
   const [inProject, params] = useRoute("/projects/:project/*?");
-  const view = useProjectView(inProject ? (params.project as string) : null);
+  const view = useProjectView(inProject ? decode(params.project as string) : null);
   const [menuOpen, setMenuOpen] = useState(false);
   const [searching, setSearching] = useState(false);
 

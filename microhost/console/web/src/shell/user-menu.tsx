@@ -10,11 +10,11 @@ const PICTURES = { system: SunMoon, light: Sun, dark: Moon };
 export function UserMenu() {
   const Picture = PICTURES[theme.value];
   return (
-    <div class="row">
+    <div class="user">
       <IconButton label={`Theme: ${theme.value}`} onClick={() => (theme.value = NEXT[theme.value])}>
         <Picture size={18} aria-hidden="true" />
       </IconButton>
-      <span class="soft cut">{session.value?.user.name}</span>
+      <span class="soft cut name">{session.value?.user.name}</span>
       <IconButton label="Log out" onClick={() => void logOut()}>
         <LogOut size={18} aria-hidden="true" />
       </IconButton>

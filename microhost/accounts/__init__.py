@@ -1,0 +1,1 @@
+"""Know who may do what: users, their passwords, sessions and tokens, and what a browser's request proves."""

@@ -1,0 +1,64 @@
+/** Speak to a Base: items as they are kept, not as JavaScript's numbers would have them. */
+
+import { ApiError, request, url } from "../../lib/api";
+import { parseJson, type Value, type ValueMap, writeJson } from "./json";
+import { pageBody } from "./queries";
+
+export interface FetchedPage {
+  items: ValueMap[];
+  /** Where the next page begins; null: this was the last. */
+  last: string | null;
+}
+
+/** What is asked of a Base. Everything throws ApiError. */
+export interface Wire {
+  fetchPage(
+    query: Value[],
+    given: { limit: number; last: string | null; signal?: AbortSignal },
+  ): Promise<FetchedPage>;
+  /** null: there is none. */
+  find(key: string): Promise<ValueMap | null>;
+  /** Store up to 25 items; gives those that failed, as keys. */
+  put(items: ValueMap[]): Promise<Set<string>>;
+  remove(key: string): Promise<void>;
+}
+
+/** Open a Base of a project, given by its id. */
+export function openBase(project: string, base: string): Wire {
+  const at = url`/base/v1/${project}/${base}`;
+  const send = async (method: string, path: string, body?: string, signal?: AbortSignal) => {
+    const headers = body === undefined ? undefined : { "content-type": "application/json" };
+    const answer = await request(at + path, { method, body, headers, signal });
+    return asMap(parseJson(await answer.text()));
+  };
+  return {
+    fetchPage: async (query, { limit, last, signal }) => {
+      const answer = await send("POST", "/query", pageBody(query, limit, last), signal);
+      const next = asMap(answer.get("paging")).get("last");
+      return { items: asItems(answer.get("items")), last: typeof next === "string" && next ? next : null };
+    },
+    find: async (key) => {
+      try {
+        return await send("GET", url`/items/${key}`);
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 404) return null;
+        throw error;
+      }
+    },
+    put: async (items) => {
+      const answer = await send("PUT", "/items", writeJson(new Map([["items", items]])));
+      return new Set(
+        asItems(asMap(answer.get("failed")).get("items")).map((item) => String(item.get("key"))),
+      );
+    },
+    remove: async (key) => void (await send("DELETE", url`/items/${key}`)),
+  };
+}
+
+function asMap(value: Value | undefined): ValueMap {
+  return value instanceof Map ? value : new Map();
+}
+
+function asItems(value: Value | undefined): ValueMap[] {
+  return Array.isArray(value) ? value.filter((each) => each instanceof Map) : [];
+}

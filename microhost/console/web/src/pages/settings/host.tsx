@@ -1,0 +1,87 @@
+import { Show } from "../../components/feedback";
+import { Card } from "../../components/page";
+import { useLoad } from "../../lib/loading";
+import type { Doctor } from "../../lib/types";
+
+/** How well this host confines what runs on it, and what it is. */
+export function HostTab() {
+  const doctor = useLoad<Doctor>("/doctor");
+  const version = useLoad<{ version: string; api: number }>("/version");
+  return (
+    <>
+      <Card title="This host">
+        <Show of={version} lines={2}>
+          {(known) => (
+            <dl class="facts">
+              <dt>microhost</dt>
+              <dd>
+                {known.version} (API {known.api})
+              </dd>
+              {doctor.data && (
+                <>
+                  <dt>Sandbox</dt>
+                  <dd>
+                    <Health doctor={doctor.data} />
+                  </dd>
+                  <dt>Runtimes</dt>
+                  <dd>{doctor.data.runtimes.map((each) => `${each.name} (${each.version})`).join(", ")}</dd>
+                </>
+              )}
+            </dl>
+          )}
+        </Show>
+      </Card>
+      <Card
+        title="Guards"
+        help="What keeps Micros from each other and from the host. microhost doctor tells the same."
+      >
+        <Show of={doctor} lines={10}>
+          {({ guards }) => <Guards guards={guards} />}
+        </Show>
+      </Card>
+    </>
+  );
+}
+
+function Health({ doctor }: { doctor: Doctor }) {
+  const missing = doctor.guards.filter(({ state }) => state !== "enforced").length;
+  return missing ? (
+    <span class="badge warn">
+      {missing} of {doctor.guards.length} guards are not fully enforced
+    </span>
+  ) : (
+    <span class="badge good">all guards enforced</span>
+  );
+}
+
+function Guards({ guards }: { guards: Doctor["guards"] }) {
+  return (
+    <div class="table">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Guard</th>
+            <th scope="col">State</th>
+            <th scope="col">What was found</th>
+          </tr>
+        </thead>
+        <tbody>
+          {guards.map(({ name, state, detail, advice }) => (
+            <tr key={name}>
+              <td>{name}</td>
+              <td>
+                <span class={`badge ${state === "enforced" ? "good" : state === "missing" ? "bad" : "warn"}`}>
+                  {state}
+                </span>
+              </td>
+              <td>
+                {detail}
+                {advice && <p class="help">{advice}</p>}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
