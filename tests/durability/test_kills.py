@@ -149,7 +149,7 @@ def kill_and_check(loop: Loop, rounds: int) -> None:
     print(f"{rounds} kills in {taken_s:.0f} s: {dict(counts)}")
     assert counts["kept"] > 20 * rounds
     assert loop.host.stop() == 0, loop.host.tail()
-    for file in ("meta.db", "events.db", f"base/{loop.project}.db", f"drive/{loop.project}.db"):
+    for file in ("meta.db", "events.db", "visor.db", f"base/{loop.project}.db", f"drive/{loop.project}.db"):
         sql = apsw.Connection(str(loop.host.data / file))
         assert sql.pragma("integrity_check") == "ok", file
         sql.close()
