@@ -205,7 +205,6 @@ def test_a_large_file_goes_on_where_it_failed(page: Page, files: Files, tmp_path
     expect(uploads).to_contain_text("The line is bad.")
     expect(uploads.get_by_role("heading")).to_have_text("Not all arrived")
     assert find_barriers(page) == []
-    page.screenshot(path="/tmp/shots/drive-failed.png")
     assert files.names() == []
     broken = False
     first = list(parts)
@@ -306,11 +305,8 @@ def test_the_page_is_open_to_all_and_fits_a_phone(page: Page, files: Files, sche
     expect(link(page, "photos")).to_be_visible()
     page.get_by_role("checkbox", name="Choose readme.md").check()
     assert find_barriers(page) == []
-    page.screenshot(path=f"/tmp/shots/drive-{scheme}.png")
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert find_barriers(page) == []
-    page.screenshot(path=f"/tmp/shots/drive-phone-{scheme}.png")
     page.get_by_role("button", name="p.png", exact=True).click()
     expect(page.get_by_role("dialog").get_by_role("img")).to_be_visible()
-    page.screenshot(path=f"/tmp/shots/drive-preview-{scheme}.png")

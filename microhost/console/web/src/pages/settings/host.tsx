@@ -56,7 +56,8 @@ function Health({ doctor }: { doctor: Doctor }) {
 
 function Guards({ guards }: { guards: Doctor["guards"] }) {
   return (
-    <div class="table">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="table" aria-label="Guards" tabIndex={0}>
       <table>
         <thead>
           <tr>
@@ -82,6 +83,6 @@ function Guards({ guards }: { guards: Doctor["guards"] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
