@@ -238,6 +238,19 @@ class Group:
         path = self._file("freezer", "freezer.state")
         return Freezer(_open_for_writing(path), b"FROZEN", b"THAWED")
 
+    def open_peak(self) -> int:
+        """Open the file that tells the most that was ever charged to it, since it was written to where the kernel allows that.
+
+        Gives an end of /dev/null, which tells nothing, where it is not counted.
+        """
+        path = self._file(
+            "memory", "memory.peak" if self.layout.version == 2 else "memory.max_usage_in_bytes"
+        )
+        for mode in (os.O_RDWR, os.O_RDONLY):  # version 2 can be written to since Linux 6.12
+            with contextlib.suppress(OSError):
+                return os.open(path, mode | os.O_CLOEXEC)
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
     def is_frozen(self) -> bool:
         """Tell whether every process in it has stopped."""
         with contextlib.suppress(OSError):

@@ -55,7 +55,8 @@ class Lease:
     """Hold one executor. The descriptors are the holder's to close, all non-blocking.
 
     `spare`: it was ready and frozen, and is thawed now. Its first frame is `r` or `f` in any case.
-    Writing `freeze` to `freezer` stops it, writing `thaw` lets it run again.
+    Writing `freeze` to `freezer` stops it, writing `thaw` lets it run again. Reading `peak` at 0 gives the most memory in
+    bytes that was charged to it, as text; writing to it begins anew where the kernel allows that.
     """
 
     executor: str
@@ -65,6 +66,7 @@ class Lease:
     stdout: int
     stderr: int
     freezer: int
+    peak: int
     freeze: bytes
     thaw: bytes
 
@@ -208,8 +210,8 @@ class WardenClient:
 
     async def lease(self, sandbox: str) -> Lease:
         """Take an executor: the frozen spare, thawed, or a new fork. End it with `kill`, or `T` on its channel."""
-        answer, descriptors = await self._ask({"op": "lease", "sandbox": sandbox}, expected=4)
-        channel, stdout, stderr, freezer = descriptors
+        answer, descriptors = await self._ask({"op": "lease", "sandbox": sandbox}, expected=5)
+        channel, stdout, stderr, freezer, peak = descriptors
         return Lease(
             executor=answer["executor"],
             sandbox=sandbox,
@@ -218,6 +220,7 @@ class WardenClient:
             stdout=stdout,
             stderr=stderr,
             freezer=freezer,
+            peak=peak,
             freeze=answer["freeze"].encode(),
             thaw=answer["thaw"].encode(),
         )

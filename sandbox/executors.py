@@ -41,6 +41,7 @@ class Slot:
     number: int
     group: Group
     freezer: Freezer
+    peak: int
     tmp: int
     bell: Doorbell
 
@@ -55,7 +56,7 @@ class Slot:
     def close(self) -> None:
         """Let go of the descriptors. Call it once: their numbers may be somebody else's a moment later."""
         self.bell.close()
-        wire.close([self.freezer.descriptor, self.tmp])
+        wire.close([self.freezer.descriptor, self.peak, self.tmp])
 
 
 class Executor:

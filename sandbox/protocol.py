@@ -12,9 +12,10 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
             start an interpreter in a sandbox of its own; none of the user's code runs
     attach  {"sandbox", "revision", "mode": "fork" | "fresh"} + [environment, log, report]
             mount the revision's code, let the guest import it; the event `template` tells how it went
-    lease   {"sandbox"} -> {"executor", "spare": bool} + [channel, stdout, stderr, freezer]
+    lease   {"sandbox"} -> {"executor", "spare": bool} + [channel, stdout, stderr, freezer, peak]
             an executor: the frozen spare (thawed by the answer) or a new fork. `freezer` is open for writing: b"1" freezes, b"0" thaws on v2;
-            b"FROZEN", b"THAWED" on v1 (the answer's "freeze" and "thaw" say which bytes). Its first frame is `r` or `f` (runtimes/CONTRACT.md)
+            b"FROZEN", b"THAWED" on v1 (the answer's "freeze" and "thaw" say which bytes). Its first frame is `r` or `f` (runtimes/CONTRACT.md).
+            Reading `peak` gives the most memory that was charged to it; writing to it begins anew where the kernel allows that
     kill    {"executor"} -> {"evidence": {"cause": "out_of_memory" | "killed" | "exited" | "sandbox_died", "status": int | null,
             "peak_memory_bytes", "cpu_s"}}
             end an executor at once with all it started; answers the same again when called twice, or after it died by itself

@@ -534,7 +534,7 @@ class Sandbox:
         )
         try:
             bell.open()
-            return Slot(number, group, group.open_freezer(), tmp, bell)
+            return Slot(number, group, group.open_freezer(), group.open_peak(), tmp, bell)
         except OSError:
             bell.close()
             wire.close([tmp])

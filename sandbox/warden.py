@@ -469,7 +469,13 @@ class Warden:
             "thaw": freezer.thaw.decode(),
         }
         assert executor.channel is not None
-        descriptors = [executor.channel.fileno(), executor.stdout, executor.stderr, freezer.descriptor]
+        descriptors = [
+            executor.channel.fileno(),
+            executor.stdout,
+            executor.stderr,
+            freezer.descriptor,
+            executor.slot.peak,
+        ]
         if not host.send(answer, descriptors):
             executor.end("killed")
         executor.hand_over()

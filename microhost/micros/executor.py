@@ -74,6 +74,7 @@ class Executor:
         "_channel",
         "_fault",
         "_freezer",
+        "_peak",
         "_lease",
         "_poll",
         "begun_at",
@@ -98,6 +99,7 @@ class Executor:
         self.spare = lease.spare
         self._lease = lease
         self._freezer = lease.freezer
+        self._peak = lease.peak
         self._channel = Channel(self)
         self._poll = select.poll()
         self._poll.register(lease.channel, select.POLLIN | select.POLLRDHUP)
@@ -132,6 +134,8 @@ class Executor:
         self.deadline = now + work.micro.timeout_s
         self.begun_at = work.begun_at = now
         self.output.forget()
+        with contextlib.suppress(OSError):  # an older kernel counts since the executor began
+            os.write(self._peak, b"0")
         work.begin(self)
 
     def freeze(self) -> bool:
@@ -164,6 +168,7 @@ class Executor:
             self._lease.channel.close()
         self.output.close()
         os.close(self._freezer)
+        os.close(self._peak)
         failure = explain(self.home.micro, self.cut, evidence)
         if not self.ready.done():
             self.ready.set_exception(_start_error(self.home.micro, failure, self._fault, log))
@@ -231,6 +236,7 @@ class Executor:
         self.work = None
         self.deadline = NEVER
         self._channel.resume_reading()
+        work.peak_memory_bytes = self._read_peak()
         try:
             work.ended(with_traceback(self.output.take(), self._fault))
         finally:
@@ -255,6 +261,12 @@ class Executor:
             self.lost = True
             self.deadline = NEVER
             self.home.executor_lost(self)
+
+    def _read_peak(self) -> int | None:
+        try:
+            return int(os.pread(self._peak, 32, 0))
+        except (OSError, ValueError):  # it is not counted here
+            return None
 
     def _write_freezer(self, data: bytes) -> bool:
         with contextlib.suppress(OSError):

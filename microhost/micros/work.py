@@ -77,6 +77,7 @@ class Work:
         "executor",
         "id",
         "micro",
+        "peak_memory_bytes",
         "revision_id",
         "start_kind",
         "started_at",
@@ -94,6 +95,7 @@ class Work:
         self.started_at = 0.0
         self.start_kind: Start = "warm"
         self.cancelled = False
+        self.peak_memory_bytes: int | None = None
 
     def begin(self, executor: Executor) -> None:
         """Send the first frame. From here on the execution may not be tried again elsewhere."""
@@ -160,7 +162,7 @@ class Work:
             cause=failure.cause if failure else None,
             message=failure.message if failure else "",
             log=log,
-            peak_memory_bytes=failure.peak_memory_bytes if failure else None,
+            peak_memory_bytes=(failure and failure.peak_memory_bytes) or self.peak_memory_bytes,
         )
 
 

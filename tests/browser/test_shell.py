@@ -193,3 +193,15 @@ def test_a_closed_micro_opens_after_logging_in_on_the_way(
     page.wait_for_url(f"http://{micro.path}.localhost:{host.port}/hello?name=Ada")
     kept = stranger.cookies(f"http://{micro.path}.localhost:{host.port}")
     assert kept and all(each["httpOnly"] for each in kept)
+
+
+@pytest.mark.parametrize("kind", ["Base", "Drive"])
+def test_a_base_or_a_drive_that_is_not_there_yet_is_opened_by_its_name(
+    page: Page, project: str, kind: str
+) -> None:
+    page.goto(f"/projects/{project}")
+    page.get_by_role("button", name=f"Open a {kind}").click()
+    page.get_by_role("dialog", name=f"Open a {kind}").get_by_label("Name").fill("first one")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/projects/{project}/{kind.lower()}s/first%20one$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("first one")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.driving import Host, Micro, wait_until, zip_app
+from tests.driving import Host, Micro, wait_until, zip_app, zip_files
 
 pytestmark = pytest.mark.root
 MakeMicro = Callable[..., Micro]
@@ -117,3 +117,23 @@ def test_a_flood_of_output_is_cut_and_said_so(new_micro: MakeMicro) -> None:
     event = wait_until(lambda: [each for each in micro.events() if "flood" in each["path"]], "the event")[0]
     assert len(event["log"].encode()) < 300 * 1024
     assert "not kept" in event["log"]
+
+
+def test_every_execution_tells_the_most_memory_it_had(new_micro: MakeMicro) -> None:
+    """The same executor serves all three: the small request after the large one is small again (version 1; 2 since 6.12)."""
+    micro = new_micro()
+    main = (
+        "def app(environ, start):\n"
+        "    data = bytearray(int(environ['QUERY_STRING']) * 1_000_000)\n"
+        "    data[::4096] = b'x' * len(data[::4096])\n"
+        "    start('200 OK', [])\n"
+        "    return [b'']\n"
+    )
+    micro.must_deploy(zip_files({"main.py": main}))
+    for megabytes in (1, 150, 1):
+        assert micro.call(f"/?{megabytes}").status_code == 200
+    events = wait_until(lambda: (found := micro.events())[2:] and found, "three events")
+    small, large, first = (each["peak_memory_bytes"] for each in events[:3])
+    assert 150_000_000 < large < 512 * 1024 * 1024
+    assert 1_000_000 < first < 100_000_000
+    assert small < 100_000_000

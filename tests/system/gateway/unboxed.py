@@ -150,7 +150,8 @@ class UnboxedWarden:
             box.executors[executor] = pid
             self._watch(box, executor, watched)
             freezer = self._freezer(pid)
-        return Lease(executor, sandbox, False, channel, out_reader, err_reader, freezer, FREEZE, THAW)
+        peak = os.open(os.devnull, os.O_RDWR)
+        return Lease(executor, sandbox, False, channel, out_reader, err_reader, freezer, peak, FREEZE, THAW)
 
     async def kill(self, executor: str) -> Evidence:
         """End an executor."""

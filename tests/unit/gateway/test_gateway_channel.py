@@ -232,7 +232,9 @@ async def _break_the_contract() -> None:
     ours, theirs = socket.socketpair()
     freezer = os.open(os.devnull, os.O_RDWR)
     pipes = [os.pipe(), os.pipe()]
-    lease = Lease("x", "s", False, ours, pipes[0][0], pipes[1][0], freezer, b"f", b"t")
+    lease = Lease(
+        "x", "s", False, ours, pipes[0][0], pipes[1][0], freezer, os.open(os.devnull, os.O_RDWR), b"f", b"t"
+    )
     home, work = Watcher(), Hearer()
     executor = Executor(home, lease, asyncio.get_running_loop())
     executor.run(work, 0.0)

@@ -97,7 +97,7 @@ export function Sparkline({
     if (value === null) return;
     const joined = index > 0 && values[index - 1] !== null;
     const point = `${x(index).toFixed(2)} ${y(value).toFixed(2)}`;
-    path += joined ? `L${point}` : `M${point}h.01`;
+    path += joined ? `L${point}` : `M${point}h.8`;
     if (!joined) path += `M${point}`;
   });
   return (

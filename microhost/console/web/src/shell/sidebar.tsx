@@ -1,7 +1,9 @@
 import { Box, Database, FolderOpen, House, KeyRound, Plus, Settings, SlidersHorizontal } from "lucide-preact";
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { SelectField } from "../components/field";
+import { lazy } from "../lib/lazy";
 import { useLoad } from "../lib/loading";
 import { paths } from "../lib/paths";
 import type { ProjectView } from "../lib/project";
@@ -29,6 +31,12 @@ export function Sidebar({ view, open }: { view: ProjectView | null; open: boolea
   );
 }
 
+const OpenBase = lazy<{ onClose: () => void }>(async () => ({
+  default: (await import("../pages/base/open-base")).OpenBaseDialog,
+}));
+const OpenDrive = lazy<{ project: string; onClose: () => void }>(async () => ({
+  default: (await import("../pages/drive/open-drive")).OpenDrive,
+}));
 const NEW = "/?new";
 
 function ProjectSwitcher({ current }: { current: Project | undefined }) {
@@ -56,8 +64,12 @@ function ProjectLinks({ view, project }: { view: ProjectView; project: Project }
   const micros = view.micros.data?.micros ?? [];
   const bases = view.bases.data?.bases ?? [];
   const drives = view.drives.data?.drives ?? [];
+  const [opening, setOpening] = useState<"base" | "drive">();
+  const close = () => setOpening(undefined);
   return (
     <>
+      {opening === "base" && <OpenBase onClose={close} />}
+      {opening === "drive" && <OpenDrive project={project.name} onClose={close} />}
       <Group title="Micros">
         {micros.map((micro) => (
           <Item key={micro.id} to={paths.micro(micro)} icon={<Box size={16} aria-hidden="true" />}>
@@ -68,28 +80,22 @@ function ProjectLinks({ view, project }: { view: ProjectView; project: Project }
           {micros.length ? "All Micros" : "First Micro"}
         </Item>
       </Group>
-      {bases.length > 0 && (
-        <Group title="Bases">
-          {bases.map(({ name }) => (
-            <Item key={name} to={paths.base(project, name)} icon={<Database size={16} aria-hidden="true" />}>
-              {name}
-            </Item>
-          ))}
-        </Group>
-      )}
-      {drives.length > 0 && (
-        <Group title="Drives">
-          {drives.map(({ name }) => (
-            <Item
-              key={name}
-              to={paths.drive(project, name)}
-              icon={<FolderOpen size={16} aria-hidden="true" />}
-            >
-              {name}
-            </Item>
-          ))}
-        </Group>
-      )}
+      <Group title="Bases">
+        {bases.map(({ name }) => (
+          <Item key={name} to={paths.base(project, name)} icon={<Database size={16} aria-hidden="true" />}>
+            {name}
+          </Item>
+        ))}
+        <Opener onClick={() => setOpening("base")}>Open a Base</Opener>
+      </Group>
+      <Group title="Drives">
+        {drives.map(({ name }) => (
+          <Item key={name} to={paths.drive(project, name)} icon={<FolderOpen size={16} aria-hidden="true" />}>
+            {name}
+          </Item>
+        ))}
+        <Opener onClick={() => setOpening("drive")}>Open a Drive</Opener>
+      </Group>
       <Group title="Project">
         <Item to={paths.projectKeys(project)} icon={<KeyRound size={16} aria-hidden="true" />}>
           Project keys
@@ -99,6 +105,18 @@ function ProjectLinks({ view, project }: { view: ProjectView; project: Project }
         </Item>
       </Group>
     </>
+  );
+}
+
+/** Opens what has no place in the list yet. */
+function Opener({ onClick, children }: { onClick: () => void; children: ComponentChildren }) {
+  return (
+    <li>
+      <button type="button" onClick={onClick}>
+        <Plus size={16} aria-hidden="true" />
+        <span class="cut">{children}</span>
+      </button>
+    </li>
   );
 }
 
