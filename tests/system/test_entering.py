@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
-from tests.browsing import Browser
+from tests.cookies import Browser
 from tests.driving import Host, Micro, open_websocket, zip_app
 
 pytestmark = pytest.mark.root
