@@ -8,7 +8,7 @@ served below the API's path. Every answer that is not a stream or a file is JSON
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -159,15 +159,33 @@ def _serve(by_method: dict[str, Endpoint], guard: Guard) -> Callable[[Request], 
     async def serve(request: Request) -> Response:
         endpoint = by_method.get(request.method) or by_method["GET"]
         try:
-            if endpoint.policy is not Policy.PUBLIC:
-                _admit(endpoint.policy, guard.check(request))
-            return await _call(endpoint, request)
+            if endpoint.policy is Policy.PUBLIC:
+                return await _call(endpoint, request)
+            _admit(endpoint.policy, guard.check(request))
+            response = await _call(endpoint, request)
+            if isinstance(response, StreamingResponse):
+                response.body_iterator = _while_admitted(response.body_iterator, request, guard)
+            return response
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)
         except Exception as error:  # the edge: every failure becomes an answer of the API's own shape
             return refusal_of(error)
 
     return serve
+
+
+async def _while_admitted(parts: Any, request: Request, guard: Guard) -> AsyncIterator[Any]:
+    """Pass a stream on until its reader may read no more: logged out, deleted, or the token gone."""
+    try:
+        async for part in parts:
+            try:
+                guard.check(request)
+            except (ClientError, OverloadedError):
+                return
+            yield part
+    finally:
+        if hasattr(parts, "aclose"):
+            await parts.aclose()
 
 
 def _admit(policy: Policy, user: User) -> None:

@@ -487,8 +487,11 @@ class HttpExecution(Work):
 
 
 def path_of(target: bytes) -> str:
-    """Give the path to record: without the query, where secrets may stand."""
-    return target.partition(b"?")[0][:_PATH_CHARACTERS].decode("latin-1")
+    """Give the path to record: without query and parameters (RFC 3986, section 3.3), where secrets may stand."""
+    path = target.partition(b"?")[0]
+    if b";" in path:
+        path = b"/".join(segment.partition(b";")[0] for segment in path.split(b"/"))
+    return path[:_PATH_CHARACTERS].decode("latin-1")
 
 
 def too_large() -> str:

@@ -43,11 +43,19 @@ _PARTS = re.compile(
 _SCHEMES = re.compile(
     r"\s*(?:basic|bearer|digest|token|negotiate|apikey|aws4-hmac-sha256)[\s,=:]", re.IGNORECASE
 )
-_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=([^&#;\s,\"'<>]*)")
+# of a query or a fragment, whose values end at `&` and `#` only; or of a path (RFC 3986, section 3.3)
+_PARAMETER = re.compile(r"(?<=[?&#])([^=&#?\s]{1,4096})=([^&#\s]*)|(?<=;)([^=&#;?/\s]{1,4096})=([^&#;?/\s]*)")
+# of one of several addresses in a header, such as `Link`
+_LISTED_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=([^&#;\s,\"'<>]*)()()")
+_INNER_NAME = re.compile(r"(?:^|[?&#;,])([^=&#;?,\s]{1,1024})=")
+_ADDRESSES = frozenset(("referer", "location", "content-location", "refresh", "origin"))
 _USER = re.compile(r"(//)[^/?#@\s,]+(?=@)")
 _PUNCTUATION = re.compile(r"[^a-z0-9]")
 # not in headers: `Key: value` and `Code: 3` are no credentials, `?code=` and `?key=` are
 _ONLY_PARAMETERS = frozenset(("code", "key", "sid", "pin"))
+# headers: `X-Auth`, `X-Functions-Key`; but what `Sec-WebSocket-Key` holds opens nothing
+_ENDS = ("auth", "key")
+_NO_CREDENTIALS = frozenset(("key", "secwebsocketkey", "idempotencykey", "surrogatekey"))
 _LONG_ITEM = re.compile(r"[^\s,]{32,}")
 
 
@@ -63,23 +71,37 @@ def names_a_secret(name: str, *, parameter: bool = False) -> bool:
         plain = _PUNCTUATION.sub("", name.lower())
         if plain in _NAMES and (parameter or plain not in _ONLY_PARAMETERS):
             return True
-        if _PARTS.search(plain):
+        if _PARTS.search(plain) or (not parameter and plain.endswith(_ENDS) and plain not in _NO_CREDENTIALS):
             return True
         name = unquote_plus(name)
     return False
 
 
-def mask_parameters(text: str) -> tuple[str, list[str]]:
-    """Hide the values of secret parameters in a target or an address; give the names, as `?name`."""
+def mask_parameters(text: str, *, listed: bool = False) -> tuple[str, list[str]]:
+    """Hide the values of secret parameters in a target or an address; give the names, as `?name`.
+
+    A value that is a credential, or an address with one in it, is hidden whole. `listed`: the text holds several addresses.
+    """
     masked: list[str] = []
 
     def hide(found: re.Match[str]) -> str:
-        if not names_a_secret(found[1], parameter=True):
+        name, value = (found[1], found[2]) if found[1] is not None else (found[3], found[4])
+        if not names_a_secret(name, parameter=True) and not _holds_a_secret(value):
             return found[0]
-        masked.append(f"?{found[1]}")
-        return f"{found[1]}={MASK}"
+        masked.append(f"?{name}")
+        return f"{name}={MASK}"
 
-    return _PARAMETER.sub(hide, text), masked
+    return (_LISTED_PARAMETER if listed else _PARAMETER).sub(hide, text), masked
+
+
+def _holds_a_secret(value: str) -> bool:
+    for _ in range(DECODINGS):
+        if _SCHEMES.match(value):
+            return True
+        if any(names_a_secret(found[1], parameter=True) for found in _INNER_NAME.finditer(value)):
+            return True
+        value = unquote_plus(value)
+    return False
 
 
 def _mask_request(request: RequestSeen) -> RequestSeen:
@@ -113,7 +135,7 @@ def _mask_value(name: str, value: str) -> str:
         return MASK if _LONG_ITEM.search(value) or _PARTS.search(value.lower()) else value
     if "//" in value:
         value = _USER.sub(rf"\1{MASK}", value)
-    return mask_parameters(value)[0] if "=" in value else value
+    return mask_parameters(value, listed=name not in _ADDRESSES)[0] if "=" in value else value
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.cookies import Browser
-from tests.driving import Host
+from tests.driving import Host, zip_app
 
 pytestmark = pytest.mark.root
 
@@ -171,6 +171,28 @@ def test_a_deleted_member_is_out_at_once(host: Host) -> None:
     assert base.status_code == 401
     assert host.api("DELETE", f"/users/{user_id}").status_code == 404
     assert host.api("DELETE", "/users/owner").status_code == 409
+
+
+@pytest.mark.parametrize("address", ["logs?follow=1", "events/stream"])
+def test_a_stream_of_a_deleted_member_ends_before_it_tells_more(host: Host, address: str) -> None:
+    browser, user_id = member(host, f"reading {address[0]}")
+    token = browser.api("POST", "/tokens").json()["token"]
+    micro = host.new_micro("default", f"read-{address[0]}")
+    micro.must_deploy(zip_app("plain-wsgi"))
+    with httpx.stream(
+        "GET",
+        f"http://127.0.0.1:{host.port}/api/v1{micro.at}/{address}",
+        headers={"Host": f"localhost:{host.port}", "Authorization": f"Bearer {token}"},
+        timeout=30.0,
+    ) as following:
+        assert following.status_code == 200
+        lines = following.iter_lines()
+        micro.call("/while-a-member")
+        assert next(line for line in lines if "while-a-member" in line)
+        assert host.api("DELETE", f"/users/{user_id}").status_code == 204
+        micro.call("/after-that")
+        assert not [line for line in lines if "after-that" in line]
+    micro.delete()
 
 
 def test_tokens_have_names_and_are_valid_for_a_year(host: Host) -> None:

@@ -129,3 +129,43 @@ def test_an_action_is_no_target() -> None:
 @given(st.text(max_size=100))
 def test_any_name_can_be_asked_about(name: str) -> None:
     assert names_a_secret(name) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "password=hunter,{}",
+        "token=x'{}",
+        "password=a;{}",
+        'password=a"{}',
+        "password=a<{}>",
+        "next=%2Flogin%3Ftoken%3D{}",
+        "next=%252Flogin%253Ftoken%253D{}",
+        "x=1?password={}",
+        "q=Bearer%20{}",
+        "a'b,token={}",
+        "n" * 1100 + "token={}",
+    ],
+)
+def test_a_secret_is_hidden_whatever_stands_around_it(query: str) -> None:
+    target = f"/path?{query.format(SECRET)}&page=2"
+    found = masked(target=target, headers=[("referer", f"http://example.org{target}")])
+    assert SECRET not in found.target
+    assert SECRET not in found.headers[0][1]
+    assert found.target.endswith("&page=2")
+
+
+def test_a_parameter_of_a_path_is_hidden_and_the_path_goes_on() -> None:
+    assert masked(target=f"/a;jsessionid={SECRET}/b?c=d").target == "/a;jsessionid=***/b?c=d"
+
+
+@pytest.mark.parametrize(
+    "name", ["x-auth", "x-forwarded-auth", "x-functions-key", "ocp-apim-subscription-key"]
+)
+def test_a_header_whose_name_ends_as_a_credentials_does_is_hidden(name: str) -> None:
+    assert masked(headers=[(name, SECRET)]).headers == ((name, MASK),)
+
+
+@pytest.mark.parametrize("name", ["sec-websocket-key", "idempotency-key", "surrogate-key", "key"])
+def test_keys_that_open_nothing_are_kept(name: str) -> None:
+    assert masked(headers=[(name, "plain")]).headers == ((name, "plain"),)
