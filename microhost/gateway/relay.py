@@ -10,6 +10,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from microhost.errors import ClientError, MicroError, OverloadedError
@@ -30,6 +31,7 @@ _H, _D = b"hd"
 _MORE = ord("0")
 _BODILESS = frozenset((204, 205, 304))
 _PATH_CHARACTERS = 2048
+_PATH_PARAMETERS = re.compile(rb";[^/;=]*=[^/]*")
 SLOW_S = 0.001
 
 
@@ -490,7 +492,7 @@ def path_of(target: bytes) -> str:
     """Give the path to record: without query and parameters (RFC 3986, section 3.3), where secrets may stand."""
     path = target.partition(b"?")[0]
     if b";" in path:
-        path = b"/".join(segment.partition(b";")[0] for segment in path.split(b"/"))
+        path = _PATH_PARAMETERS.sub(b"", path)
     return path[:_PATH_CHARACTERS].decode("latin-1")
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microhost.gateway.relay import path_of
 from microhost.limits import LOG_BYTES_PER_EXECUTION
 from microhost.micros.channel import BODY_BYTES_MAX, META_BYTES_MAX, Channel, frame
 from microhost.micros.cores import Meter, meter_beside, meter_machine
@@ -278,3 +279,10 @@ def test_a_sandbox_is_known_by_what_it_was_started_with() -> None:
     assert name.endswith(same)
     assert len(name) <= 26
     assert name.isalnum()
+
+
+def test_a_recorded_path_has_no_query_and_no_parameters() -> None:
+    recorded = {
+        target: path_of(target) for target in (b"/a?token=x", b"/a;jsessionid=x/b;c=d?e", b"/semi;colon")
+    }
+    assert list(recorded.values()) == ["/a", "/a/b", "/semi;colon"]
