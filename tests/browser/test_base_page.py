@@ -442,7 +442,7 @@ def test_a_new_base_comes_into_being_with_its_first_item(
     page: Page, host: Host, base: Base, project: str
 ) -> None:
     open_base(page, base)
-    page.get_by_role("button", name="Open a Base").click()
+    page.get_by_role("main").get_by_role("button", name="Open a Base").click()
     page.get_by_label("Name of the Base").fill("fresh/100%")
     page.get_by_role("button", name="Open", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("fresh/100%")

@@ -281,7 +281,7 @@ def test_thousands_of_files_stay_quick_and_a_filter_finds_the_last(
 
 def test_a_new_drive_is_opened_by_name(page: Page, files: Files, project: str) -> None:
     page.goto(files.page)
-    page.get_by_role("button", name="Open a Drive").click()
+    page.get_by_role("main").get_by_role("button", name="Open a Drive").click()
     dialog = page.get_by_role("dialog", name="Open a Drive")
     dialog.get_by_label("Name").fill("a/b")
     dialog.get_by_role("button", name="Open").click()

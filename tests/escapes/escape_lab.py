@@ -417,8 +417,8 @@ class Executor:
         """Let the descriptors go. May be called twice."""
         if self.lease.freezer >= 0:
             self.lease.channel.close()
-            wire.close([self.lease.stdout, self.lease.stderr, self.lease.freezer])
-            self.lease = replace(self.lease, stdout=-1, stderr=-1, freezer=-1)
+            wire.close([self.lease.stdout, self.lease.stderr, self.lease.freezer, self.lease.peak])
+            self.lease = replace(self.lease, stdout=-1, stderr=-1, freezer=-1, peak=-1)
 
 
 def be_warden(settings: WardenSettings, argv: list[str]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Callable
-from hashlib import sha256
 
 import pytest
 
@@ -95,17 +93,11 @@ def test_the_page_of_approval_runs_nothing_but_itself(host: Host, new_micro: New
     page = host.client.get("/login/cli?code=ABCD-EFGH", headers=STRANGER)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert page.headers["cache-control"] == "no-store"
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
-    for tag in ("script", "style"):
-        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page.text, re.DOTALL)
-        assert f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'" in policy
-    assert not re.findall(r"(?:src|href)=|https?://| style=| on[a-z]+=", page.text)
-    assert re.search(r'<input id="token" type="password"', page.text)
-    assert "localStorage" not in page.text
+    assert not re.findall(r"<script>|<style>|https?://| style=| on[a-z]+=", page.text)
     assert new_micro().call("/login/cli").status_code != 200
 
 
