@@ -13,6 +13,7 @@ import re
 from typing import cast
 from urllib.parse import urlsplit
 
+from microhost.accounts.browsers import without_ours
 from microhost.errors import ClientError, MicroError
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal
 from microhost.gateway.hosts import Place
@@ -43,7 +44,7 @@ NAME = re.compile(r"[!#$%&'*+\-.^`|~0-9a-z]{1,256}")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 TARGET = re.compile(r"/(?!/)[\x21\x22\x24-\x7e]*")
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
-FORWARDED = frozenset((b"accept", b"authorization", b"x-api-key"))
+FORWARDED = frozenset((b"accept", b"cookie", b"authorization", b"x-api-key"))
 BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -193,4 +194,8 @@ def _add(head: Head, name: bytes, value: bytes) -> None:
         return
     if name == b"accept":
         head.accept = value
+    elif name == b"cookie":
+        value = without_ours(value)
+        if not value:
+            return
     head.fields += (name, value)
