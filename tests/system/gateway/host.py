@@ -74,7 +74,7 @@ class Host:
     ) -> None:
         self.base = base
         self.executions: list[Execution] = []
-        self.exchanges: list[RawExchange] = []
+        self.targets: dict[str, str] = {}
         self.revisions: dict[str, tuple[Micro, Revision, dict[str, str]]] = {}
         self.cpu_s: Callable[[], float] = lambda: 0.0
         self._count = 0
@@ -94,10 +94,10 @@ class Host:
     # In the thread
 
     def keep(self, execution: Execution, exchange: RawExchange | None = None) -> None:
-        """Keep what a host would store."""
+        """Keep what a host would store. By the exchange the target is known: the record has only its path."""
         self.executions.append(execution)
-        if exchange is not None:
-            self.exchanges.append(exchange)
+        if exchange is not None and exchange.head:
+            self.targets[execution.id] = exchange.head.split(b"\0")[2].decode("latin-1")
 
     def _run(self) -> None:
         try:
@@ -190,6 +190,7 @@ class Host:
         keys = options.pop("keys", ())
         environment = options.pop("environment", {})
         now = datetime.now(UTC)
+        options.setdefault("visor", True)
         micro = Micro(
             f"micro{number:05d}", "project1", f"m{number}", "python3.11", f"m{number}", now, **options
         )
@@ -251,12 +252,18 @@ class Host:
 
         wait_until(lambda: self.call(running), f"{target} to run")
 
+    def target_of(self, execution: Execution) -> str:
+        """Give what was asked for, with its query."""
+        return self.targets.get(execution.id, execution.path)
+
     def record(self, target: str, micro: Micro | None = None) -> Execution:
         """Wait for the record of the (only) execution of `target`."""
 
         def found() -> list[Execution]:
             return [
-                e for e in self.executions if e.path == target and (micro is None or e.micro_id == micro.id)
+                each
+                for each in self.executions
+                if self.target_of(each) == target and (micro is None or each.micro_id == micro.id)
             ]
 
         wait_until(lambda: bool(found()), f"an execution of {target}")

@@ -231,7 +231,7 @@ class TestBodyLimit:
         assert "5.5 MB" in json.loads(answer.body)["errors"][0]
         assert host.get(echo, "/after-413").status == 200
         host.record("/after-413")
-        assert not any(each.path == "/size?413" for each in host.executions)
+        assert not any(host.target_of(each) == "/size?413" for each in host.executions)
 
     def test_a_chunked_body_over_the_limit_is_413_at_the_byte(self, host: Host, echo: Micro) -> None:
         with host.connect() as client:
@@ -263,7 +263,7 @@ class TestAbortedUpload:
             client.send(request(echo, "/size?half", "Content-Length: 100", method="POST") + b"x" * 50)
         assert host.get(echo, "/after-half").status == 200
         host.record("/after-half")
-        assert not any(each.path == "/size?half" for each in host.executions)
+        assert not any(host.target_of(each) == "/size?half" for each in host.executions)
 
     def test_a_malformed_chunk_in_the_middle_ends_the_handler_and_is_400(
         self, host: Host, echo: Micro
@@ -324,7 +324,7 @@ class TestHeaders:
     )  # fmt: skip
     def test_the_path_arrives_as_it_was_sent(self, host: Host, echo: Micro, target: str) -> None:
         host.get(echo, target)
-        assert host.record(target).path == target
+        assert host.record(target).path == target.partition("?")[0]
 
     def test_raw_path_and_query_are_preserved(self, host: Host, echo: Micro) -> None:
         scope = self.scope(host, echo, target="/%73cope?x=%2F%20")
