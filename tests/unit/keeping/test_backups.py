@@ -14,7 +14,7 @@ import pytest
 from microhost.errors import ClientError
 from microhost.keeping.backup import back_up
 from microhost.keeping.restore import Restored, restore
-from microhost.records import Project, User
+from microhost.records import Project, RawExchange, User
 from microhost.storage.base_file import StoredItem
 from microhost.storage.bases import Bases
 from microhost.storage.contents import hold_removals
@@ -247,3 +247,19 @@ def test_users_come_back_and_sessions_and_invitations_do_not(data: Path, tmp_pat
     assert restored.meta.users.find_invited(b"open", now=now) is None
     assert restored.meta.sessions.find_session(b"digest", now=now) is None
     restored.close()
+
+
+def test_what_visor_kept_comes_back(data: Path, tmp_path: Path) -> None:
+    stores = open_stores(data)
+    now = datetime.now(UTC)
+    stores.exchanges.append(
+        RawExchange("e1", "m1", now, b"", b"input", 5, 200, b"", b"result", 6, action="add")
+    )
+    stores.close()
+    assert back_up(data, tmp_path / "it.tar") == []
+    bring_back(tmp_path / "it.tar", tmp_path / "new")
+    restored = open_stores(tmp_path / "new")
+    found = restored.exchanges.find_exchange("m1", "e1")
+    restored.close()
+    assert found is not None
+    assert found.request.body.content == b"input"
