@@ -120,7 +120,7 @@ def test_it_runs_shows_what_happens_and_leaves_nothing(dev: Dev) -> None:
         assert get(endpoint).startswith("v1")
         assert processes_of(dev.home)
     assert terminal.screen.endswith("\nStopped.\n"), terminal.screen
-        assert "\nStopping the host...\n" in terminal.screen  # a line of the log may come after it
+    assert "\nStopping the host...\n" in terminal.screen  # a line of the log may come after it
     assert "Traceback" not in terminal.screen
     assert sorted(each.name for each in dev.root.iterdir()) == ["main.py"]
     assert [each.name for each in dev.home.rglob("*")] == [".deta", "dev"]
