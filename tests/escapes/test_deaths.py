@@ -179,6 +179,7 @@ def test_kill_9_of_the_template_ends_its_sandbox_and_no_other(new_lab: NewLab) -
     micro, other = lab.start(DAEMONS), lab.start(DAEMONS)
     executor, bystander = micro.lease(), other.lease()
     executor.attack()
+    until(lambda: len(executor.pids()) == 6, "those who only fork daemons to be gone")
     group = lab.group(micro.sandbox)
     pids = pids_in(group)
     os.kill(micro.template_pid(), signal.SIGKILL)
