@@ -154,8 +154,8 @@ class MetaStore:
                 sql.execute(
                     "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?,"
                     " timeout_s = ?,"
-                    " memory_mb = ?, concurrency = ?, packages_as_of = ? WHERE id = ?",
-                    (*values[2:4], *values[6:13], micro.id),
+                    " memory_mb = ?, concurrency = ?, packages_as_of = ?, egress = ? WHERE id = ?",
+                    (*values[2:4], *values[6:13], values[14], micro.id),
                 )
         except IntegrityError as error:
             raise _refusal(
