@@ -36,6 +36,13 @@ class NewProject(Taken):
     builds_allowed: bool = False
 
 
+class ProjectChange(Taken):
+    """Ask for other settings of a project; what is left out stays."""
+
+    name: str = ""
+    builds_allowed: bool = False
+
+
 class ProjectShown(Given):
     """Show a project."""
 

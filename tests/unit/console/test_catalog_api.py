@@ -36,6 +36,42 @@ async def test_a_project_is_found_by_its_id_and_its_name(client: httpx.AsyncClie
     assert (await client.get("/projects")).json() == {"projects": [shown]}
 
 
+async def test_a_project_is_renamed_and_keeps_all_it_has(client: httpx.AsyncClient, host: Host) -> None:
+    before = (await client.get("/projects/p")).json()
+    key = (await client.post("/projects/p/keys", json={"name": "k"})).json()["key"]
+    changed = await client.patch("/projects/p", json={"name": " shop "})
+    assert changed.json() == (await client.get("/projects/shop")).json() == before | {"name": "shop"}
+    assert (await client.get("/projects/p")).status_code == 404
+    micro = (await client.get(f"/projects/{before['id']}/micros/m")).json()
+    assert micro["project_name"] == "shop"
+    assert host.services.directory.find_project_of(key) == before["id"]
+
+
+async def test_a_project_allows_builds_and_forbids_them_again(client: httpx.AsyncClient) -> None:
+    before = (await client.get("/projects/p")).json()
+    for allowed in (True, False):
+        changed = await client.patch("/projects/p", json={"builds_allowed": allowed})
+        assert (
+            changed.json() == (await client.get("/projects/p")).json() == before | {"builds_allowed": allowed}
+        )
+    assert (await client.patch("/projects/p", json={})).json() == before
+
+
+async def test_a_change_of_a_project_is_all_or_none(client: httpx.AsyncClient) -> None:
+    before = (await client.get("/projects/p")).json()
+    await client.post("/projects", json={"name": "q"})
+    for body, status in (
+        ({"name": "q", "builds_allowed": True}, 409),
+        ({"name": "a/b", "builds_allowed": True}, 400),
+        ({"name": None}, 400),
+        ({"builds_allowed": "yes"}, 400),
+        ({"id": "x"}, 400),
+    ):
+        assert (await client.patch("/projects/p", json=body)).status_code == status, body
+    assert (await client.get("/projects/p")).json() == before
+    assert (await client.patch("/projects/none", json={"name": "r"})).status_code == 404
+
+
 @pytest.mark.parametrize("name", ["", " ", "x" * 65, "a/b", "..", "a\nb", "a?b", "a#b", "\u202e"])
 async def test_names_that_could_not_stand_in_an_address_are_refused(
     client: httpx.AsyncClient, name: str
