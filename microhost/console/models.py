@@ -294,7 +294,7 @@ class NewSchedule(Taken):
 
 
 class ScheduleShown(Given):
-    """Show a Micro's schedule and its next times (UTC)."""
+    """Show a schedule, in words too, and its next times (UTC)."""
 
     expression: str
     description: str

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from standins import Host, build_host, zip_of
 
+from microhost.limits import CRON_NEXT_TIMES
 from microhost.micros.names import QUARANTINE, RESERVED
 
 pytestmark = pytest.mark.anyio
@@ -342,6 +343,7 @@ async def test_a_schedule_is_set_shown_and_removed(client: httpx.AsyncClient) ->
     assert (await client.get(MICRO)).json()["cron"] == "0 10 * * ? *"
     assert (await client.put(f"{MICRO}/cron", json={"expression": "1 minutes"})).status_code == 400
     assert (await client.get(f"{MICRO}/cron")).json() == shown
+    assert (await client.get("/cron", params={"expression": "0 10 * * ? *"})).json() == shown
     assert (await client.delete(f"{MICRO}/cron")).status_code == 204
     assert (await client.get(f"{MICRO}/cron")).status_code == 404
 
@@ -383,3 +385,29 @@ async def test_a_full_disk_is_507_and_says_so(client: httpx.AsyncClient, host: H
     assert answer.status_code == 507
     assert answer.json()["errors"] == ["The host's disk is full; nothing was changed."]
     assert (await client.get("/projects")).status_code == 200
+
+
+async def test_an_expression_is_explained_without_being_set(client: httpx.AsyncClient) -> None:
+    shown = (await client.get("/cron", params={"expression": " 2  hours "})).json()
+    assert shown["description"] == "Every 2 hours, counted from when it was set"
+    assert len(shown["next"]) == CRON_NEXT_TIMES
+    assert (await client.get(MICRO)).json()["cron"] is None
+    for expression, reason in (
+        ("1 minutes", "after 1 write 'minute'"),
+        ("0 10 * * ? 1999", "never fires again"),
+        ("", "An expression is required"),
+        ("0" * 300, "at most 256 characters"),
+    ):
+        refused = await client.get("/cron", params={"expression": expression})
+        assert refused.status_code == 400
+        assert reason in refused.json()["errors"][0]
+    assert (await client.get("/cron")).status_code == 400
+
+
+@pytest.mark.parametrize("setting", ["name", "runtime", "http_auth", "visor", "timeout_s", "memory_mb"])
+async def test_a_setting_that_cannot_be_null_is_refused_by_name(
+    client: httpx.AsyncClient, setting: str
+) -> None:
+    refused = await change(client, **{setting: None})
+    assert refused.status_code == 400
+    assert f"'{setting}'" in refused.json()["errors"][0]
