@@ -35,6 +35,8 @@ API = "/api/v1"
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 VERSION_HEADER = (b"microhost-api", b"%d" % API_VERSION)
 CLIENT_GONE = 499
+EVENT_STREAM = "text/event-stream"
+STREAM_SILENCE_S = 15.0  # then a comment is sent: nobody between may hang up
 
 log = structlog.get_logger("console")
 
@@ -112,7 +114,9 @@ def build(endpoints: Sequence[Endpoint], guard: Guard, site: Site) -> Applicatio
 def answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Make a JSON answer of plain data or a model."""
     body = (
-        content.model_dump_json().encode() if isinstance(content, BaseModel) else msgspec.json.encode(content)
+        content.model_dump_json(by_alias=True).encode()
+        if isinstance(content, BaseModel)
+        else msgspec.json.encode(content)
     )
     return Response(body, status, HEADERS | (headers or {}), "application/json")
 
