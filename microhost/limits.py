@@ -28,6 +28,7 @@ EVENT_RETENTION_DAYS = 14
 # Deta docs, Base > HTTP, and Base > SDK, Storing Numbers. Powers of two, as the original's engine counted
 BASE_PUT_ITEMS = 25
 BASE_BODY_BYTES = 16 * MIB
+BASE_CHANGES = 1000  # saved as one step in the console
 BASE_ITEM_BYTES = 400 * 1024
 BASE_SCAN_BYTES = MIB
 BASE_NUMBER_DIGITS = 16

@@ -35,12 +35,12 @@ class Running:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.USER
+        user = Policy.USER
         return [
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/run",
-                policy=owner,
+                policy=user,
                 handler=self.run,
                 summary="Call a run handler and give what it returned and printed",
                 takes=NewRun,
@@ -50,7 +50,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events",
-                policy=owner,
+                policy=user,
                 handler=self.list_events,
                 summary="List executions, newest first",
                 gives=EventList,
@@ -59,7 +59,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/{{event}}",
-                policy=owner,
+                policy=user,
                 handler=self.show_event,
                 summary="Show one execution",
                 gives=EventShown,
@@ -67,7 +67,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/logs",
-                policy=owner,
+                policy=user,
                 handler=self.logs,
                 summary="Give executions and what they printed as lines; ?follow=1 streams new ones",
                 gives_media="text/plain",

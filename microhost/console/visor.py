@@ -27,7 +27,7 @@ from microhost.console.exchange_models import (
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventShown
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy, answer
+from microhost.console.routes import EVENT_STREAM, STREAM_SILENCE_S, Endpoint, Policy
 from microhost.console.running import limit_of, wanted_of
 from microhost.console.services import Services
 from microhost.errors import ClientError, ConflictError, NotFoundError
@@ -39,8 +39,6 @@ from microhost.micros.replay import repeat_event, repeat_request
 from microhost.records import Apart, Exchange, Execution, Micro, Sent, Wanted
 from microhost.storage.minutes import Minute
 
-EVENT_STREAM = "text/event-stream"
-SILENCE_S = 15.0
 BEHIND = "event: behind\ndata: {}\n\n"
 
 
@@ -54,12 +52,12 @@ class VisorEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.USER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/stream",
-                policy=owner,
+                policy=user,
                 handler=self.stream,
                 summary="Stream executions as they end (server-sent events); Last-Event-ID continues",
                 gives_media=EVENT_STREAM,
@@ -68,7 +66,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/{{event}}/exchange",
-                policy=owner,
+                policy=user,
                 handler=self.show_exchange,
                 summary="Show what was asked and answered, when Visor was on",
                 gives=ExchangeShown,
@@ -76,7 +74,7 @@ class VisorEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/requests",
-                policy=owner,
+                policy=user,
                 handler=self.send,
                 summary="Make a request to the Micro and show all of what became of it",
                 takes=NewRequest,
@@ -86,7 +84,7 @@ class VisorEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/events/{{event}}/replay",
-                policy=owner,
+                policy=user,
                 handler=self.replay,
                 summary="Make a recorded request again, or call a handler again with its recorded input",
                 takes=NewReplay,
@@ -95,7 +93,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/metrics",
-                policy=owner,
+                policy=user,
                 handler=self.show_metrics,
                 summary="Give figures for charts: executions, errors, durations, memory",
                 gives=MetricsShown,
@@ -104,7 +102,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{PROJECT}/metrics",
-                policy=owner,
+                policy=user,
                 handler=self.show_project_metrics,
                 summary="Give the figures of all Micros of a project",
                 gives=ProjectMetricsShown,
@@ -162,20 +160,16 @@ class VisorEndpoints:
         recorded = RecordedShown(event=EventShown.of(execution), response=ResponseShown.of(exchange.response))
         return _sent(sent, left_out, recorded)
 
-    async def show_metrics(self, request: Request) -> Response:
+    async def show_metrics(self, request: Request) -> BaseModel:
         """Give about 60 points, empty ones too; `?minutes=` up to a day."""
         micro = find_micro(self._services, request)
-        return answer(
-            (await self._metrics(request, [micro]))[micro.id].model_dump(mode="json", by_alias=True)
-        )
+        return (await self._metrics(request, [micro]))[micro.id]
 
-    async def show_project_metrics(self, request: Request) -> Response:
+    async def show_project_metrics(self, request: Request) -> BaseModel:
         """Give the same for all Micros of a project."""
         project = self._services.catalog.get_project(request.path_params["project"])
         micros = self._services.stores.meta.list_micros(project.id)
-        found = await self._metrics(request, micros)
-        shown = ProjectMetricsShown(micros=found)
-        return answer(shown.model_dump(mode="json", by_alias=True))
+        return ProjectMetricsShown(micros=await self._metrics(request, micros))
 
     async def _metrics(self, request: Request, micros: Sequence[Micro]) -> dict[str, MetricsShown]:
         grid = make_grid(self._services.clock(), _read_minutes(request))
@@ -229,7 +223,7 @@ async def _stream(following: AsyncIterator[Execution]) -> AsyncIterator[str]:
     coming = asyncio.ensure_future(anext(following))
     try:
         while True:
-            done, _ = await asyncio.wait((coming,), timeout=SILENCE_S)
+            done, _ = await asyncio.wait((coming,), timeout=STREAM_SILENCE_S)
             if not done:
                 yield ": nothing new\n\n"
                 continue

@@ -144,6 +144,22 @@ class Catalog:
         self.announce_keys(project.id)
         return project
 
+    async def change_project(
+        self, project_id: str, *, name: str | None = None, builds_allowed: bool | None = None
+    ) -> Project:
+        """Change a project, all or none; None leaves as it is. Builds count from the next deployment on.
+
+        Raises: ClientError, ConflictError, NotFoundError.
+        """
+        project = self.get_project(project_id)
+        changed = replace(
+            project,
+            name=project.name if name is None else check_name(name, "project"),
+            builds_allowed=project.builds_allowed if builds_allowed is None else builds_allowed,
+        )
+        await asyncio.to_thread(self._meta.change_project, changed)
+        return changed
+
     async def ensure_default_project(self) -> None:
         """Make the project `default` on a fresh host: one that has no access token yet.
 

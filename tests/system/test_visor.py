@@ -137,6 +137,17 @@ def test_nothing_of_headers_or_bodies_is_stored_while_visor_is_off(host: Host, n
     assert exchange_of(micro, "/on")["request"]["body"]["text"] == "kept now"
 
 
+def test_what_was_kept_stays_when_visor_is_switched_off(mirror: Micro) -> None:
+    mirror.call("/before", "POST", content=b"kept")
+    before = exchange_of(mirror, "/before")
+    mirror.change(visor=False)
+    mirror.call("/after", "POST", content=b"not kept")
+    assert event_of(mirror, "/after")["visor"] is False
+    assert exchange_of(mirror, "/before") == before
+    again = mirror.host.post(f"{mirror.at}/events/{event_of(mirror, '/before')['id']}/replay", {})
+    assert (again["response"]["body"]["text"], again["event"]["visor"]) == ("kept", False)
+
+
 def test_large_bodies_are_cut_and_their_size_is_told(mirror: Micro) -> None:
     mirror.call("/big", "POST", content=b"y" * 100_000)
     shown = exchange_of(mirror, "/big")

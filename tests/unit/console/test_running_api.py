@@ -259,6 +259,14 @@ async def test_health_needs_no_token_and_tells_the_level(host: Host) -> None:
     assert answer.json() == {"status": "ok", "sandbox": "weakened"}
 
 
+async def test_the_doctor_tells_how_much_was_not_recorded(client: httpx.AsyncClient, host: Host) -> None:
+    assert (await client.get("/doctor")).json()["dropped"] == {"events": 0, "exchanges": 0}
+    host.stores.events._behind._store = replace(host.stores.events._behind._store, queue_records=0)
+    for number in range(3):
+        host.services.executions.record(execution(host, number))
+    assert (await client.get("/doctor")).json()["dropped"] == {"events": 3, "exchanges": 0}
+
+
 async def test_the_doctor_tells_guards_and_runtimes(client: httpx.AsyncClient) -> None:
     report = (await client.get("/doctor")).json()
     assert report["guards"][1] == {
