@@ -275,4 +275,4 @@ class Catalog:
 def _check_range(wanted: dict[str, object], name: str, least: float, most: float, unit: str) -> None:
     value = wanted.get(name)
     if isinstance(value, int | float) and not least <= value <= most:
-        raise ClientError(f"{name} is {value:g}; it may be {least:g} to {most:g} {unit}.")
+        raise ClientError(f"{name} is {str(value)[:40]}; it may be {least:g} to {most:g} {unit}.")

@@ -125,6 +125,7 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, host: Host)
         {"timeout_s": "10"},
         {"memory_mb": 63},
         {"memory_mb": 1e9},
+        {"memory_mb": 10**400},
         {"memory_mb": 512.5},
         {"concurrency": 0},
         {"concurrency": 2},
