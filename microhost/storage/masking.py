@@ -52,7 +52,7 @@ _JSON_NAME = re.compile(r"\"([^\"\\]{1,256})\\?\"\s*:")
 # of a query or a fragment, whose values end at `&` and `#` only; or of a path (RFC 3986, section 3.3)
 _PARAMETER = re.compile(r"(?<=[?&#])([^=&#?\s]{1,4096})=([^&#\s]*)|(?<=;)([^=&#;?/\s]{1,4096})=([^&#;?/\s]*)")
 # of one of several addresses in a header, such as `Link`
-_LISTED_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=([^&#;\s,\"'<>]*)()()")
+_LISTED_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=(\"[^\"]*\"?|[^&#;\s,\"'<>]*)()()")
 _INNER_NAME = re.compile(r"(?:^|[?&#;,])([^=&#;?,\s]{1,1024})=")
 _ADDRESSES = frozenset(("referer", "location", "content-location", "refresh", "origin"))
 _USER = re.compile(r"(//)[^/?#@\s,]+(?=@)")

@@ -192,3 +192,9 @@ def test_a_credential_further_on_in_a_header_is_hidden(value: str) -> None:
 )
 def test_lists_and_documents_without_a_credential_are_kept(value: str) -> None:
     assert masked(headers=[("x-odd", value)]).headers == (("x-odd", value),)
+
+
+def test_a_quoted_parameter_of_a_header_is_hidden_whole() -> None:
+    assert masked(headers=[("x-odd", f'a;password="{SECRET}, more";b=c')]).headers == (
+        ("x-odd", "a;password=***;b=c"),
+    )
