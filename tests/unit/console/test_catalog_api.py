@@ -9,6 +9,7 @@ import httpx
 import pytest
 from standins import Host, build_host, zip_of
 
+from microhost.errors import StorageFullError
 from microhost.micros.names import QUARANTINE, RESERVED
 
 pytestmark = pytest.mark.anyio
@@ -348,3 +349,17 @@ async def test_a_full_disk_is_507_and_says_so(client: httpx.AsyncClient, host: H
     assert answer.status_code == 507
     assert answer.json()["errors"] == ["The host's disk is full; nothing was changed."]
     assert (await client.get("/projects")).status_code == 200
+
+
+async def test_a_micro_that_a_full_disk_keeps_from_deletion_goes_on_to_serve(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/projects", json={"name": "kept"})
+    micro = (await client.post("/projects/kept/micros", json={"name": "m"})).json()
+
+    def fill(micro_id: str, *, now: object) -> None:
+        raise StorageFullError("The host's disk is full; nothing was changed.")
+
+    monkeypatch.setattr(host.stores.meta, "delete_micro", fill)
+    assert (await client.delete("/projects/kept/micros/m")).status_code == 507
+    assert host.services.directory.find(micro["path"]) is not None
