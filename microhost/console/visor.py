@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from microhost.console.exchange_models import (
     ExchangeShown,
@@ -24,16 +24,18 @@ from microhost.console.exchange_models import (
     ResponseShown,
     SentShown,
 )
+from microhost.console.guard import user_of
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventShown
 from microhost.console.projects import PROJECT
 from microhost.console.routes import EVENT_STREAM, STREAM_SILENCE_S, Endpoint, Policy
 from microhost.console.running import limit_of, wanted_of
 from microhost.console.services import Services
+from microhost.console.streams import Streams, write_pieces
 from microhost.errors import ClientError, ConflictError, NotFoundError
 from microhost.limits import API_BODY_BYTES, METRICS_MINUTES_MAX, PAYLOAD_BYTES
 from microhost.micros.event_filters import NAMES
-from microhost.micros.events import BehindError
+from microhost.micros.events import BehindError, Ended
 from microhost.micros.metrics import fold, make_grid
 from microhost.micros.replay import repeat_event, repeat_request
 from microhost.records import Apart, Exchange, Execution, Micro, Sent, Wanted
@@ -45,9 +47,10 @@ BEHIND = "event: behind\ndata: {}\n\n"
 class VisorEndpoints:
     """Answer for Visor."""
 
-    def __init__(self, services: Services) -> None:
-        """Use these services."""
+    def __init__(self, services: Services, streams: Streams) -> None:
+        """Use these services; count in `streams`."""
         self._services = services
+        self._streams = streams
         self._executions = services.executions
 
     def endpoints(self) -> list[Endpoint]:
@@ -115,6 +118,7 @@ class VisorEndpoints:
 
         `Last-Event-ID` continues after that one. `event: behind` ends the stream of a reader that is too slow, or was away
         for too long: what it has missed must be listed.
+        Refuses: 429 when the user follows STREAMS_OF_ONE already
         """
         micro = find_micro(self._services, request)
         following = self._executions.follow(
@@ -123,7 +127,7 @@ class VisorEndpoints:
             after=request.headers.get("last-event-id") or None,
             wanted=wanted_of(request, self._services),
         )
-        return StreamingResponse(_stream(following), media_type=EVENT_STREAM)
+        return self._streams.answer(user_of(request).id, _stream(following), EVENT_STREAM)
 
     async def show_exchange(self, request: Request) -> BaseModel:
         """Show a request and its response. Refuses: 404 when nothing was kept."""
@@ -217,7 +221,11 @@ def _read_minutes(request: Request) -> int:
     return int(given)
 
 
-async def _stream(following: AsyncIterator[Execution]) -> AsyncIterator[str]:
+def _event(execution: Execution) -> str:
+    return f"id: {execution.id}\ndata: {EventShown.of(execution).model_dump_json()}\n\n"
+
+
+async def _stream(following: AsyncIterator[list[Ended]]) -> AsyncIterator[str]:
     """Write events; a comment when there was none for a while, so that a dead connection is noticed."""
     yield ": here it begins\n\n"
     coming = asyncio.ensure_future(anext(following))
@@ -228,13 +236,14 @@ async def _stream(following: AsyncIterator[Execution]) -> AsyncIterator[str]:
                 yield ": nothing new\n\n"
                 continue
             try:
-                execution = coming.result()
+                ended = coming.result()
             except BehindError:
                 yield BEHIND
                 return
             except StopAsyncIteration:
                 return
-            yield f"id: {execution.id}\ndata: {EventShown.of(execution).model_dump_json()}\n\n"
+            for piece in write_pieces(ended, _event):
+                yield piece
             coming = asyncio.ensure_future(anext(following))
     finally:
         coming.cancel()

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from standins import Host, build_host, zip_of
 
+from microhost.errors import StorageFullError
 from microhost.limits import CRON_NEXT_TIMES
 from microhost.micros.names import QUARANTINE, RESERVED
 
@@ -162,6 +163,7 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, host: Host)
         {"timeout_s": "10"},
         {"memory_mb": 63},
         {"memory_mb": 1e9},
+        {"memory_mb": 10**400},
         {"memory_mb": 512.5},
         {"concurrency": 0},
         {"concurrency": 2},
@@ -411,3 +413,17 @@ async def test_a_setting_that_cannot_be_null_is_refused_by_name(
     refused = await change(client, **{setting: None})
     assert refused.status_code == 400
     assert f"'{setting}'" in refused.json()["errors"][0]
+
+
+async def test_a_micro_that_a_full_disk_keeps_from_deletion_goes_on_to_serve(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/projects", json={"name": "kept"})
+    micro = (await client.post("/projects/kept/micros", json={"name": "m"})).json()
+
+    def fill(micro_id: str, *, now: object) -> None:
+        raise StorageFullError("The host's disk is full; nothing was changed.")
+
+    monkeypatch.setattr(host.stores.meta, "delete_micro", fill)
+    assert (await client.delete("/projects/kept/micros/m")).status_code == 507
+    assert host.services.directory.find(micro["path"]) is not None
