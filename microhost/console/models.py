@@ -87,7 +87,7 @@ class MicroChange(Taken):
     memory_mb: int = 0
     concurrency: int = 0
     packages_as_of: Annotated[date, Field(strict=False)] | None = None
-    egress: Literal["public", "none"] | list[str] = "public"
+    egress: str | list[str] = "public"
 
 
 class Variables(RootModel[dict[str, str | None]]):

@@ -109,10 +109,9 @@ class MetaStore:
         """
         try:
             with self._database.write() as sql:
-                sql.execute(
-                    f"INSERT INTO micros ({MICRO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    micro_values(micro),
-                )
+                values = micro_values(micro)
+                places = ", ".join("?" * len(values))
+                sql.execute(f"INSERT INTO micros ({MICRO}) VALUES ({places})", values)  # noqa: S608
                 sql.execute(
                     "INSERT INTO labels VALUES (?, ?, ?, NULL)", (micro.path, micro.project_id, micro.id)
                 )

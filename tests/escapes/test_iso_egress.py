@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from escape_lab import Lab, Micro, until
-from internet import BARRED, BARRED6, OF_THE_MACHINE, OF_THE_NEIGHBOUR, PUBLIC, PUBLIC6, Internet
 
 from sandbox import router
 from sandbox.client import WardenError
+from tests.internet import BARRED, BARRED6, OF_THE_MACHINE, OF_THE_NEIGHBOUR, PUBLIC, PUBLIC6, Internet
 
 pytestmark = pytest.mark.root
 

@@ -10,12 +10,17 @@ it is a name server for `records`. All of it is gone at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+
+from sandbox import kernel, plumbing
 
 SERVER = Path(__file__).with_name("internet_server.py")
 PORTS = (25, 80, 587)
@@ -80,6 +85,19 @@ class Internet:
             server.stdin.write(json.dumps(self.records).encode() + b"\n")
             server.stdin.flush()
             assert server.stdout.readline() == b"known\n"
+
+    @contextlib.contextmanager
+    def entered(self, network: str) -> Iterator[None]:
+        """Have this thread, and what it starts, in one of the namespaces."""
+        before = plumbing.own_network()
+        place = os.open(f"/run/netns/{network}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.enter_network(place)
+            yield
+        finally:
+            kernel.enter_network(before)
+            os.close(place)
+            os.close(before)
 
     def run(self, network: str, *command: str) -> str:
         """Run a command in one of the namespaces; gives its output."""
