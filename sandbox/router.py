@@ -251,8 +251,9 @@ def admit_all(link: int) -> str:
 
 
 def admit_none(link: int) -> str:
-    """Take `admit_all` back."""
-    return f'delete element inet {TABLE} public {{ "{link_name(link)}" }}\n'
+    """Take `admit_all` back, also when it was never done: deleting what is not there would fail."""
+    element = f'inet {TABLE} public {{ "{link_name(link)}" }}'
+    return f"add element {element}\ndelete element {element}\n"
 
 
 def forbid(link: int, addresses: Iterable[Address]) -> str:

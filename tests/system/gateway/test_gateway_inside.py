@@ -133,7 +133,6 @@ class Lobby:
             doors,
             self.app,
             tls=tls,
-            names=NAMES,
             project_of=lambda micro_id: None if micro_id == "gone" else "project1",
             resolver=Resolver(doors, egress_of=lambda micro_id: "none"),
             pools=self.host.pools,
