@@ -17,6 +17,7 @@ DEPENDENCIES_BYTES = 250 * MB
 # Deta docs, Micros > Custom Domains and Sub-domains
 SUBDOMAIN_CHARACTERS_MIN = 4
 DOMAINS_PER_MICRO = 5
+EGRESS_NAMES_MAX = 64
 DOMAIN_LOOKUP_S = 3.0
 
 # Deta docs, CLI > Authentication: access tokens are valid for a year

@@ -35,6 +35,7 @@ from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.resolver import Resolver
 from microhost.gateway.sending import Sender
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
@@ -49,7 +50,7 @@ from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
-from microhost.records import Micro
+from microhost.records import Egress, Micro
 from microhost.settings import Settings
 from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
@@ -175,12 +176,13 @@ class Host:
             sessions=self.accounts,
             domain=settings.domain,
         )
+        self.resolver = Resolver(self.warden, egress_of=self.find_egress, upstreams=settings.name_servers)
         self.inside = Inside(
             self.warden,
             self.front,
             tls=certificates.context,
-            names=settings.inside_names,
             project_of=self.find_project,
+            resolver=self.resolver,
             pools=self.pools,
             settings=settings,
             connections=connections // INSIDE_SHARE,
@@ -263,6 +265,11 @@ class Host:
         """Give the id of the project that a Micro is of, None when it was deleted."""
         micro = self.stores.meta.find_micro(micro_id)
         return micro.project_id if micro is not None else None
+
+    def find_egress(self, micro_id: str) -> Egress | None:
+        """Give where a Micro may connect to, None when it was deleted."""
+        micro = self.stores.meta.find_micro(micro_id)
+        return micro.egress if micro is not None else None
 
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""

@@ -96,6 +96,10 @@ META = (
         revision_id TEXT PRIMARY KEY REFERENCES revisions (id) ON DELETE CASCADE, packed BLOB NOT NULL
     ) STRICT
     """,
+    # A word, or names with commas.
+    """
+    ALTER TABLE micros ADD COLUMN egress TEXT NOT NULL DEFAULT 'public'
+    """,
 )
 
 EVENTS = (

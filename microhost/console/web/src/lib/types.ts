@@ -40,6 +40,7 @@ export interface Micro {
   memory_mb: number;
   concurrency: number;
   packages_as_of: string | null;
+  egress: "public" | "none" | string[];
   live_deployment: string | null;
   created_at: string;
   warnings: string[];
