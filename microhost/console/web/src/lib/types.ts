@@ -90,6 +90,12 @@ export interface Event {
   visor: boolean;
 }
 
+/** A part of a listing, newest first; `last` continues it. */
+export interface EventPage {
+  events: Event[];
+  last: string | null;
+}
+
 export interface RecordedBody {
   text: string | null;
   base64: string | null;

@@ -4,18 +4,13 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, api, url } from "../../../lib/api";
 import { asApiError } from "../../../lib/loading";
 import { type StreamState, useStream } from "../../../lib/stream";
-import type { Event, Micro } from "../../../lib/types";
+import type { Event, EventPage, Micro } from "../../../lib/types";
 import { arrived, extended, type Feed, KEPT, listed, NOTHING, PAGE, released } from "./feed";
 import { type Filter, filtered } from "./filters";
 
 const FLUSH_EVERY_MS = 100;
 /** Where the browser ends a stream for good (after an error of the host's), another one is begun. */
 const AGAIN_MS = 3000;
-
-interface EventPage {
-  events: Event[];
-  last: string | null;
-}
 
 export interface LiveFeed {
   feed: Feed;
