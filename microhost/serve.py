@@ -117,12 +117,12 @@ class Host:
             on_gone=lambda sandbox: self.inside.close(sandbox),
             on_taken=lambda sandbox: self.inside.leave(sandbox),
         )
-        self.executions = Executions(stores.events, stores.exchanges)
+        self.directory = Directory()
+        self.executions = Executions(stores.events, stores.exchanges, self.directory.find_micro)
         self.pools = Pools(
             self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
         )
         self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
-        self.directory = Directory()
         self.names = Names(settings.domain)
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
@@ -131,6 +131,7 @@ class Host:
             directory=self.directory,
             running=self.pools,
             schedules=self.scheduler,
+            recorded=self.executions,
             turns=turns,
             runtimes=lambda: self.runtimes,
             clock=utc_now,
