@@ -1,16 +1,18 @@
 """Keep the record of every execution: written behind, read newest first, pruned by age and size.
 
-`append` stands on the hot path and never waits: `behind.py` tells how.
+`append` stands on the hot path and never waits: `behind.py` tells how. On a disk with little left the store grows no more: the oldest
+records make room for the new ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from microhost.limits import EVENT_RETENTION_DAYS, EVENTS_PAGE_CHARACTERS
+from microhost.errors import HostError
+from microhost.limits import EVENT_RETENTION_DAYS, EVENTS_DISK_RESERVE_BYTES, EVENTS_PAGE_CHARACTERS
 from microhost.records import EventFilter, Execution
 from microhost.storage.behind import Behind, Store
 from microhost.storage.database import Connection, Database
@@ -26,12 +28,21 @@ from microhost.storage.event_search import (
 )
 from microhost.storage.minutes import MINUTE_US, Minute, add_minutes, list_minutes
 from microhost.storage.moments import to_us
-from microhost.storage.pruning import OF_MICRO, Pruned, delete_while, find_unknown, prune
+from microhost.storage.pruning import (
+    OF_MICRO,
+    Pruned,
+    delete_while,
+    find_unknown,
+    free_bytes,
+    make_room,
+    prune,
+)
 from microhost.storage.schema import EVENTS
 
 QUEUE_RECORDS = 20_000
 QUEUE_BYTES = 64_000_000
 STORE_BYTES = 2_000_000_000
+ROOM_SHARE = 2  # pages and indexes take more than texts
 RECORD_BYTES = 600  # about, without its texts
 PRUNE_AFTER_BYTES = 64_000_000
 
@@ -55,6 +66,7 @@ class EventStore:
         queue_records: int = QUEUE_RECORDS,
         queue_bytes: int = QUEUE_BYTES,
         store_bytes: int = STORE_BYTES,
+        reserve_bytes: int = EVENTS_DISK_RESERVE_BYTES,
         search_s: float = SEARCH_S,
         is_known: Callable[[str], bool] = lambda micro_id: True,
     ) -> None:
@@ -62,6 +74,8 @@ class EventStore:
         self._database = Database(file, EVENTS)
         self._clock = clock
         self._store_bytes = store_bytes
+        self._directory = file.parent
+        self._reserve_bytes = reserve_bytes
         self._search_s = search_s
         self._is_known = is_known
         self._behind = Behind(
@@ -84,8 +98,7 @@ class EventStore:
         """Take a record; it is on the disk a moment later. Never waits; drops the record when the queue is
         full.
         """
-        size_bytes = RECORD_BYTES + len(execution.log) + len(execution.path) + len(execution.message)
-        self._behind.append(execution, size_bytes)
+        self._behind.append(execution, _size_of(execution))
 
     def flush(self) -> None:
         """Wait until everything appended before is on the disk (or was counted as dropped)."""
@@ -159,9 +172,9 @@ class EventStore:
         delete_while(self._database, "executions", OF_MICRO, (micro_id,))
         self._delete_minutes(micro_id)
 
-    def list_minutes(self, micro_ids: Sequence[str], *, since: datetime) -> list[Minute]:
-        """Give the figures of these Micros' minutes, oldest first; minutes without an execution are not among them."""
-        return list_minutes(self._database, micro_ids, since=since)
+    def list_minutes(self, micro_id: str, *, since: datetime) -> list[Minute]:
+        """Give the figures of a Micro's minutes, oldest first; minutes without an execution are not among them."""
+        return list_minutes(self._database, micro_id, since=since)
 
     def prune(self, deadline: float = math.inf) -> Pruned:
         """Delete what is older than EVENT_RETENTION_DAYS, then what is of Micros that are gone, then the oldest until the store
@@ -186,9 +199,16 @@ class EventStore:
             sql.execute("DELETE FROM minutes WHERE micro_id = ?", (micro_id,))
 
     def _commit(self, records: list[Execution]) -> None:
+        is_scarce = free_bytes(self._directory) < self._reserve_bytes
         with self._database.write() as sql:
+            if is_scarce and not make_room(sql, "executions", ROOM_SHARE * sum(map(_size_of, records))):
+                raise HostError("the disk is nearly full; what is left is for what must be kept")
             _insert(sql, records)
             add_minutes(sql, records)
+
+
+def _size_of(each: Execution) -> int:
+    return RECORD_BYTES + len(each.log) + len(each.path) + len(each.message)
 
 
 def _batched(records: list[Execution], count: int) -> Iterator[list[Execution]]:

@@ -8,7 +8,6 @@ neither keeps the thread busy nor pushes out what the others want kept.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -31,7 +30,7 @@ from microhost.storage.database import Database
 from microhost.storage.events import utc_now
 from microhost.storage.masking import mask
 from microhost.storage.moments import to_us
-from microhost.storage.pruning import OF_MICRO, Pruned, delete_while, prune
+from microhost.storage.pruning import OF_MICRO, Pruned, delete_while, free_bytes, prune
 from microhost.storage.schema import VISOR
 
 QUEUE_RECORDS = 20_000
@@ -74,7 +73,7 @@ class ExchangeStore:
         is_known: Callable[[str], bool] = lambda micro_id: True,
     ) -> None:
         """Open or create the store and start its writer; `is_known` tells whether a Micro is there yet."""
-        self._file = file
+        self._directory = file.parent
         self._database = Database(file, VISOR)
         self._clock = clock
         self._store_bytes = store_bytes
@@ -165,8 +164,7 @@ class ExchangeStore:
         return rate
 
     def _commit(self, raws: list[RawExchange]) -> None:
-        free = os.statvfs(self._file.parent)
-        if free.f_bavail * free.f_frsize < self._reserve_bytes:
+        if free_bytes(self._directory) < self._reserve_bytes:
             raise HostError("the disk is nearly full; what is left is for what must be kept")
         rows = [_row(each) for each in raws]
         with self._database.write() as sql:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from microhost.storage.database import Connection, Database
 
@@ -113,6 +115,24 @@ def find_unknown(database: Database, table: str, is_known: Callable[[str], bool]
         last = str(row[0])
         if not is_known(last):
             unknown.append(last)
+
+
+def make_room(sql: Connection, table: str, wanted_bytes: int) -> bool:
+    """Delete the oldest rows until the file has so much room within; tell whether it has."""
+    while int(sql.pragma("freelist_count")) * int(sql.pragma("page_size")) < wanted_bytes:
+        sql.execute(
+            f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} {OLDEST} LIMIT ?)",  # noqa: S608
+            (BATCH_ROWS,),
+        )
+        if not sql.changes():
+            return False
+    return True
+
+
+def free_bytes(directory: Path) -> int:
+    """Count the bytes that the disk has left."""
+    free = os.statvfs(directory)
+    return free.f_bavail * free.f_frsize
 
 
 def used_bytes(sql: Connection) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from microhost.console.app import list_endpoints
 from microhost.console.routes import Policy
 from microhost.errors import MicroError, OverloadedError
 from microhost.micros.events import log_lines
+from microhost.micros.metrics import Point, fold
 from microhost.records import EventResult, Execution
 
 pytestmark = pytest.mark.anyio
@@ -292,3 +294,19 @@ async def test_followers_end_with_what_was_recorded_and_later_ones_with_the_past
     again = executions.follow(micro_id, limit=10)
     assert [each.execution.id async for ended in again for each in ended] == ["e00000001", "e00000002"]
     assert executions._followers == {}
+
+
+async def test_figures_are_added_up_beside_the_loop(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noting(*given: Any) -> list[Point]:
+        threads.append(threading.get_ident())
+        return fold(*given)
+
+    monkeypatch.setattr("microhost.console.visor.fold", noting)
+    host.services.executions.record(execution(host, 1))
+    shown = (await client.get("/projects/p/metrics?minutes=1440")).json()["micros"]
+    assert len(shown) == len(threads) == 1
+    assert threading.get_ident() not in threads
