@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 from microhost.limits import EVENTS_PAGE_CHARACTERS
 from microhost.records import Execution
 from microhost.storage import behind, events, pruning
+from microhost.storage.database import Row
 from microhost.storage.event_search import EVERY, WINDOW_ROWS_MIN
 from microhost.storage.events import EventStore
 from microhost.storage.pruning import Pruned
@@ -318,3 +319,23 @@ def test_on_a_disk_that_others_have_filled_nothing_is_recorded(tmp_path: Path) -
     assert listed(store) == []
     assert store.dropped_count == 1
     store.close()
+
+
+def test_a_page_is_read_without_sorting_what_it_does_not_hold(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1_000):
+        store.append(execution(number))
+    store.flush()
+    database = store._database
+    plans: list[str] = []
+    within = database.rows_within
+
+    def explained(query: str, values: Sequence[object], is_beyond: Callable[[Row], bool]) -> list[Row]:
+        plans.extend(str(row[3]) for row in database.rows(f"EXPLAIN QUERY PLAN {query}", values))
+        return within(query, values, is_beyond)
+
+    monkeypatch.setattr(database, "rows_within", explained)
+    for count in (1, 10, 1_000):
+        assert len(store.search("m1", limit=count)[0]) == count
+    assert plans == ["SEARCH executions USING INTEGER PRIMARY KEY (rowid=?)"] * 3
