@@ -9,6 +9,7 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -39,6 +40,7 @@ from microhost.gateway.sending import Sender
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
+from microhost.log import set_up_log
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -234,9 +236,10 @@ class Host:
         await self.stores.bases.start()
         self.upkeep.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
-        if self.settings.tls_port is not None:
-            print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
-        print(f"microhost listens on {self.settings.public_url}", flush=True)
+        with contextlib.suppress(OSError):  # nobody may be told on a full disk, all may be served
+            if self.settings.tls_port is not None:
+                print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
+            print(f"microhost listens on {self.settings.public_url}", flush=True)
 
     async def set_first_password(self) -> None:
         """Give the owner the password that the operator chose, unless there is one. Raises: HostError."""
@@ -283,19 +286,6 @@ class Host:
         await self.stores.bases.stop()
         await self.accounts.note_used()
         self.stores.close()
-
-
-def set_up_log() -> None:
-    """Write one JSON object a line to stderr. Tracebacks carry no local variables: they may hold secrets."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def open_certificates(settings: Settings, custom: Identity | None) -> Certificates:
