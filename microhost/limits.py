@@ -158,6 +158,8 @@ API_VERSION = 1
 API_BODY_BYTES = 1_000_000
 EVENTS_PER_PAGE = 100
 EVENTS_PER_PAGE_MAX = 1000
+EVENTS_DISK_RESERVE_BYTES = 128 * MIB  # between those of Visor and of Drives
+EVENTS_PAGE_CHARACTERS = 4_000_000  # of their texts: a page ends early
 WRONG_TOKENS_PER_MINUTE = 20
 
 # Ours: logging in with a browser

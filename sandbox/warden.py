@@ -628,4 +628,5 @@ def _digest(directory: Path) -> str:
 
 
 def _log(line: str) -> None:
-    print(f"warden: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk may end the log, not the warden
+        os.write(sys.stderr.fileno(), f"warden: {line}\n".encode("utf-8", "backslashreplace"))

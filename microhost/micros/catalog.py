@@ -66,6 +66,13 @@ class Schedules(Protocol):
         """Forget a Micro's schedule, if it has one."""
 
 
+class Recorded(Protocol):
+    """Keep what was recorded of executions."""
+
+    async def forget(self, micro_id: str) -> None:
+        """End those who follow a Micro and delete what is recorded of it."""
+
+
 class Unset:
     """Mark a setting that a change leaves as it is."""
 
@@ -99,6 +106,7 @@ class Catalog:
         directory: Directory,
         running: Running,
         schedules: Schedules,
+        recorded: Recorded,
         turns: Turns,
         runtimes: Callable[[], Sequence[str]],
         clock: Callable[[], datetime],
@@ -109,6 +117,7 @@ class Catalog:
         self._directory = directory
         self._running = running
         self._schedules = schedules
+        self._recorded = recorded
         self._turns = turns
         self._runtimes = runtimes
         self._clock = clock
@@ -234,8 +243,7 @@ class Catalog:
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
-            await asyncio.to_thread(self._stores.exchanges.delete_exchanges, micro.id)
-            await asyncio.to_thread(self._stores.events.delete_executions, micro.id)
+            await self._recorded.forget(micro.id)
 
     def get_project(self, id_or_name: str) -> Project:
         """Give a project by id or name. Raises: NotFoundError."""

@@ -123,6 +123,10 @@ EVENTS = (
         durations BLOB NOT NULL, PRIMARY KEY (micro_id, minute)
     ) STRICT, WITHOUT ROWID
     """,
+    # nothing reads it any more
+    """
+    DROP INDEX executions_of_a_micro_by_time
+    """,
 )
 
 # Nothing here is readable as it came: credentials are masked before they are written. `head` is JSON.

@@ -47,7 +47,7 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     try {
       const page = await api.get<EventPage>(wanted);
       if (mine !== latest.current) return;
-      setFeed((feed) => listed(feed, page.events, page.last !== null, isReading.current));
+      setFeed((feed) => listed(feed, page.events, page.last, isReading.current));
       setError(undefined);
     } catch (thrown) {
       if (mine === latest.current) setError(asApiError(thrown));
@@ -88,13 +88,13 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     if (!reading) release();
   }, [reading, release]);
   const loadMore = async () => {
-    const oldest = feed.shown.at(-1);
-    if (!oldest || loadingMore) return;
+    const before = feed.last ?? feed.shown.at(-1)?.id;
+    if (!before || loadingMore) return;
     setLoadingMore(true);
     const mine = latest.current;
     try {
-      const page = await api.get<EventPage>(filtered(path, filter, { limit: PAGE, before: oldest.id }));
-      if (mine === latest.current) setFeed((feed) => extended(feed, page.events, page.last !== null));
+      const page = await api.get<EventPage>(filtered(path, filter, { limit: PAGE, before }));
+      if (mine === latest.current) setFeed((feed) => extended(feed, page.events, page.last));
     } catch (thrown) {
       setError(asApiError(thrown));
     }
