@@ -306,7 +306,9 @@ def test_older_logs_are_loaded_above_and_what_is_read_stays_in_view(page: Page, 
     top = first.bounding_box()
     older.click()
     expect(log.get_by_role("article")).to_have_count(400)
-    now = log.get_by_role("article").filter(has=page.get_by_role("link", name=name, exact=True)).bounding_box()
+    now = (
+        log.get_by_role("article").filter(has=page.get_by_role("link", name=name, exact=True)).bounding_box()
+    )
     assert top and now and abs(top["y"] - now["y"]) < 60, "what was read has moved away"
     micro.call("/fresh")
     expect(log.get_by_role("article")).to_have_count(401)
@@ -316,7 +318,9 @@ def test_older_logs_are_loaded_above_and_what_is_read_stays_in_view(page: Page, 
 
 
 def test_who_was_cut_off_misses_nothing(browser: Browser, micro: Micro) -> None:
-    context = browser.new_context(base_url=f"http://localhost:{micro.host.port}")  # lost connections are no fault here
+    context = browser.new_context(
+        base_url=f"http://localhost:{micro.host.port}"
+    )  # lost connections are no fault here
     log_in(context, micro.host)
     page = context.new_page()
     visit(page, micro, "logs")
