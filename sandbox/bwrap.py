@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import policy, seccomp, visible
+from sandbox import kernel, policy, seccomp, visible
 
 # With 0 a kernel that pipes core dumps to a program would still do so; with 1 it neither pipes nor writes
 # one.
@@ -23,10 +23,11 @@ CORE_LIMIT = (1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Say who a job is: user id (None: ours), mount namespace (of `visible`), control group."""
+    """Say who a job is: user id (None: ours), mount namespace (of `visible`), network (None: ours), control group."""
 
     uid: int | None = None
     namespace: int | None = None
+    network: int | None = None
     cgroup_files: tuple[Path, ...] = ()
     file_bytes: int | None = None
     core_limit: tuple[int, int] = CORE_LIMIT
@@ -78,6 +79,8 @@ def _become(entry: Entry) -> None:
         path.write_text("0")
     if entry.namespace is not None:
         visible.enter(entry.namespace)
+    if entry.network is not None:
+        kernel.enter_network(entry.network)
     resource.setrlimit(resource.RLIMIT_CORE, entry.core_limit)
     if entry.file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (entry.file_bytes, entry.file_bytes))

@@ -35,15 +35,13 @@ def write_etc(
     *,
     hostname: str = HOSTNAME,
     door_names: Sequence[str] = (),
-    host_network: bool = False,
     host: Path = Path("/etc"),
 ) -> None:
-    """Fill `directory` (made if absent) for sandboxes; with `host_network`, with the host's resolver."""
+    """Fill `directory` (made if absent) for sandboxes."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
-    copied = (*COPIED, "resolv.conf", "hosts", "nsswitch.conf") if host_network else COPIED
     contents = {name: text.encode() for name, text in etc_files(hostname, door_names).items()}
-    contents |= {name: (host / name).read_bytes() for name in copied if (host / name).is_file()}
+    contents |= {name: (host / name).read_bytes() for name in COPIED if (host / name).is_file()}
     for name, content in contents.items():
         _write(directory / name, content)
     # Mount points for the host's certificates and alternatives, which change while we run.

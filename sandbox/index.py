@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 PASSED_ON = re.compile(
-    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|FIND_LINKS|INSECURE_HOST|HTTP_TIMEOUT|"
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|FIND_LINKS|INSECURE_HOST|HTTP_TIMEOUT|HTTP_RETRIES|"
     r"NATIVE_TLS|SYSTEM_CERTS|OFFLINE|INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD))|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY|"
     r"https_proxy|http_proxy|all_proxy|no_proxy"
 )
@@ -38,6 +38,18 @@ def local_index_paths(settings: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path.startswith("/") and Path(path).exists()))
 
 
+def index_urls(settings: Mapping[str, str], uv_says: str) -> tuple[str, ...]:
+    """Give the addresses of the indexes: as the settings write them, and what uv adds to them (its lock's first lines)."""
+    words = [
+        word.split("=", 1)[-1] if "://" in word.split("=", 1)[-1] else word
+        for name, value in settings.items()
+        if re.fullmatch(r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS)", name)
+        for word in re.split(r"[\s,]+", value)
+    ]
+    words += re.findall(r"^--(?:extra-)?(?:index-url|find-links) (\S+)", uv_says, re.MULTILINE)
+    return tuple(dict.fromkeys(word for word in words if word.startswith(("http://", "https://"))))
+
+
 def explain_failure(errors: str, *, runtime: str, packages_as_of: date | None) -> str:
     """Turn uv's own words into one sentence that names the requirement; the log has the rest."""
     dated = f" as of {packages_as_of}" if packages_as_of else ""
@@ -57,7 +69,14 @@ def explain_failure(errors: str, *, runtime: str, packages_as_of: date | None) -
             f"{name(found)} has no ready wheel for {runtime}; choose another version or runtime, "
             "or allow builds for this project."
         )
-    if "error sending request" in text or "dns error" in text:
+    if found := re.search(
+        r"Failed to (?:fetch|download[^:]*): `?https?://([^/`\s]+)\S*.*tunnel error: unsuccessful", text
+    ):
+        return (
+            f"{found[1]!r} cannot be reached: installing reaches the package indexes of this host, and public addresses that "
+            "requirements name."
+        )
+    if re.search(r"error sending request|dns error|502 Bad Gateway|tunnel error", text):
         return "The package index cannot be reached from the host; try again, or ask the operator."
     if found := re.search(r"Failed to (?:download|fetch|build)[: ]+`?([^`\s]+)", text):
         return f"{name(found)} could not be fetched or built; the log says why."

@@ -2,8 +2,8 @@
 
 Theory of operation
     The caller is privileged and blocks; it works for the warden in a process or thread of its own. Two
-    programs run, each in a bubblewrap sandbox with the installer's user id and the host's network (an index
-    proxy comes later): `uv pip compile` writes a lock with hashes to its standard output; its digest, with
+    programs run, each in a bubblewrap sandbox with the installer's user id and a network that leads to the package
+    indexes alone (index_proxy.py): `uv pip compile` writes a lock with hashes to its standard output; its digest, with
     the interpreter's version, the date and our own `deta`'s version, is the id of the set. If the set is
     not there, `uv pip install` puts it into a staging directory and compiles its bytecode (unchecked-hash:
     no time stamps are believed or looked at). The program is process 1 of its namespace, so when bubblewrap
@@ -41,10 +41,10 @@ from pathlib import Path
 
 import uv
 
-from sandbox import bwrap, caches, policy, visible
+from sandbox import bwrap, caches, index_proxy, policy, visible
 from sandbox.build_log import BuildLog, UvLines
 from sandbox.etc import write_etc
-from sandbox.index import explain_failure, index_environment, local_index_paths
+from sandbox.index import explain_failure, index_environment, index_urls, local_index_paths
 from sandbox.interpreters import Interpreter
 from sandbox.requirements import RequirementsError, read_requirements
 from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree, too_large
@@ -138,6 +138,7 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
         return remembered
     with contextlib.ExitStack() as stack:
         work.open(stack)
+        _open_network(work, lines, stack)
         lock = _resolve(work, lines)
         identity = _identify(request, place, lock)
         done = _find(place, identity) or _install_lock(work, lock, identity)
@@ -184,6 +185,8 @@ class _Work:
     cache: Path = Path()
     uv: str = ""
     namespace: int | None = None
+    network: int | None = None
+    proxy: str = ""  # how it is addressed in that network
     readable: tuple[str, ...] = ()
     began_at: float = field(default_factory=time.time)
 
@@ -203,7 +206,7 @@ class _Work:
         caches.prune(cache)
         name = f"project-{self.request.scope}" if self.request.builds_allowed else "wheels"
         self.cache = self._make_own(cache / name)
-        write_etc(self.directory / "etc", hostname="install", host_network=True)
+        write_etc(self.directory / "etc", hostname="install")
         shown = ("/usr/", "/etc/ssl/certs")
         found = local_index_paths(index_environment(self.place.environment))
         self.readable = tuple(path for path in found if not path.startswith(shown))
@@ -217,6 +220,27 @@ class _Work:
         if self.place.uid is not None:
             os.chown(path, self.place.uid, self.place.uid, follow_symlinks=False)
         return path
+
+
+def _open_network(work: _Work, lines: tuple[str, ...], stack: contextlib.ExitStack) -> None:
+    """Lead the programs to the package indexes, and nowhere else. Raises: InstallError."""
+    try:
+        work.network, listener = index_proxy.open_network()
+    except OSError as error:
+        raise InstallError(f"The host cannot make a network for its installer: {error}.") from error
+    stack.callback(os.close, work.network)
+    work.proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings = index_environment(work.place.environment)
+    _, said, _ = _run(
+        work, ["/uv", "pip", "compile", "-", "--offline", "--emit-index-url", "--emit-find-links"]
+    )
+    permit = index_proxy.Permit(
+        indexes=index_urls(settings, said),
+        names=[found[0] for each in lines if (found := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", each))],
+        urls=[url for each in lines for url in re.findall(r"https://[^\s;]+", each)],
+        upstream=index_proxy.proxy_of(settings),
+    )
+    stack.enter_context(index_proxy.running(listener, permit, uid=work.place.uid))
 
 
 def _clear_staging(envs: Path) -> None:
@@ -299,7 +323,7 @@ def _run(work: _Work, command: list[str]) -> tuple[int, str, str]:
     """
     described = _policy(work)
     entry = bwrap.Entry(
-        work.place.uid, work.namespace, work.place.cgroup_files, file_bytes=work.place.bytes_max
+        work.place.uid, work.namespace, work.network, work.place.cgroup_files, file_bytes=work.place.bytes_max
     )
     try:
         process = bwrap.start(
@@ -317,7 +341,8 @@ def _run(work: _Work, command: list[str]) -> tuple[int, str, str]:
 
 def _policy(work: _Work) -> policy.InstallPolicy:
     settings = index_environment(work.place.environment)
-    environment = settings | {
+    environment = {name: value for name, value in settings.items() if not name.upper().endswith("_PROXY")} | {
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), work.proxy),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": policy.TMP,
         "TMPDIR": policy.TMP,

@@ -117,11 +117,11 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InstallPolicy:
-    """Describe the sandbox in which dependencies are installed: the host's network, none of its files."""
+    """Describe the sandbox in which dependencies are installed: the network that it is started in, none of the host's files."""
 
     interpreter: str
     prefixes: tuple[str, ...]
-    etc: str  # a generated directory with the host's resolv.conf and hosts
+    etc: str  # a generated directory
     uv: str  # the uv executable, shown at /uv
     work: str  # shown at /build: requirements and lock
     target: str  # shown at /target, writable
