@@ -24,7 +24,13 @@ CACHE = ROOT / ".cache" / "vm"
 SLOWNESS = "10"
 BOOT_S = 120.0
 SUITE_S = 3300.0
-SUITES = ("tests/escapes",)
+TEST_S = 600.0
+SUITES = (
+    "tests/escapes",
+    "tests/unit/sandbox/test_doctor.py",
+    "tests/system/test_limits_from_inside.py",
+    "tests/vm",
+)
 
 
 def steps(arguments: list[str]) -> list[Step]:
@@ -41,14 +47,16 @@ def steps(arguments: list[str]) -> list[Step]:
         return [Step(arguments, SUITE_S, environment)]
     pytest = [
         "pytest",
-        "-q",
+        "-v",
         "-p",
         "no:cacheprovider",
         "-m",
         "not long",
-        "--junitxml=/run/results/suite.xml",
-        *SUITES,
+        "--color=no",
+        "--durations=10",
+        "--tb=short",
     ]
+    pytest += [f"--timeout={TEST_S:.0f}", "--junitxml=/run/results/suite.xml", *SUITES]
     return [Step(["microhost", "doctor"], 60.0, environment), Step(pytest, SUITE_S, environment)]
 
 
