@@ -28,6 +28,7 @@ EVENT_RETENTION_DAYS = 14
 # Deta docs, Base > HTTP, and Base > SDK, Storing Numbers. Powers of two, as the original's engine counted
 BASE_PUT_ITEMS = 25
 BASE_BODY_BYTES = 16 * MIB
+BASE_CHANGES = 1000  # saved as one step in the console
 BASE_ITEM_BYTES = 400 * 1024
 BASE_SCAN_BYTES = MIB
 BASE_NUMBER_DIGITS = 16
@@ -209,4 +210,11 @@ VISOR_BYTES_PER_S = 8 * MIB  # of one Micro
 VISOR_DISK_RESERVE_BYTES = 256 * MIB
 VISOR_APART_AT_ONCE = 2  # deployments that are started for a replay only
 METRICS_MINUTES_MAX = 1440
+
+# Ours: those who follow executions. What has ended meanwhile is sent together, so that a flood with many readers leaves room
+STREAMS_OF_ONE = 32  # of one user
+STREAM_GATHER_S = 0.1
+STREAM_PIECE_CHARACTERS = 64 * 1024
+FOLLOWER_RECORDS = 1_000
+FOLLOWER_CHARACTERS = 4_000_000
 METRICS_POINTS = 60

@@ -88,14 +88,13 @@ class Passwords:
         return fit and kept is not None
 
     async def _do(self, act: Callable[[], T], client: str) -> T:
-        is_one = (
-            self._waiting[client] >= PASSWORDS_WAITING_OF_ONE
-        )  # else one address could shut all others out
-        if is_one or self._waiting.total() >= PASSWORDS_WAITING:
+        # else one address could shut all others out
+        is_callers = self._waiting[client] >= PASSWORDS_WAITING_OF_ONE
+        if is_callers or self._waiting.total() >= PASSWORDS_WAITING:
             raise OverloadedError(
                 "Too many log in at this moment. Try again in a few seconds.",
                 retry_after_s=3,
-                is_callers=is_one,
+                is_callers=is_callers,
             )
         self._waiting[client] += 1
         try:

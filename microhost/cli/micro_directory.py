@@ -1,6 +1,6 @@
 """Know which Micro a directory is: `.deta/prog_info` and `.deta/state`, as the original's command kept them.
 
-    prog_info   {"id", "name", "project", "runtime", "path", "server", ...}   safe to commit: there is no secret in it
+    prog_info   {"id", "name", "project", "project_id", "runtime", "path", "server", ...}   without any secret
     state       {relative path: sha256} of what was deployed last
 
 What the original wrote is read, too; fields that we do not know are kept. The state is a record for people and for
@@ -35,16 +35,22 @@ class MicroDirectory:
     root: Path
     id: str
     name: str
-    project: str
+    project: str  # its name, as it was when the directory was linked
     runtime: str
     server: str | None  # None when the original wrote it
     more: Mapping[str, Any] = field(default_factory=dict)
     is_kept: bool = True  # False: nothing of it is written into the directory
+    project_id: str | None = None  # None when an older command or the original wrote it
+
+    @property
+    def project_in_address(self) -> str:
+        """Give what leads to the project: its id where it is known, for a project can be renamed."""
+        return self.project_id or self.project
 
     @property
     def address(self) -> str:
         """Give the Micro's place below the API."""
-        return f"/projects/{segment(self.project)}/micros/{segment(self.id)}"
+        return f"/projects/{segment(self.project_in_address)}/micros/{segment(self.id)}"
 
     def keep_state(self, files: Mapping[str, str]) -> None:
         """Keep what is deployed now. It decides nothing, so that it cannot be written is told and fails nothing."""
@@ -79,6 +85,7 @@ def find(root: Path) -> MicroDirectory | None:
         runtime=str(content.get("runtime") or "python"),
         server=content.get("server") if isinstance(content.get("server"), str) else None,
         more=content,
+        project_id=content["project_id"] if _is_name(content.get("project_id")) else None,
     )
 
 
@@ -137,7 +144,7 @@ def _told(told: str, root: Path, found: MicroDirectory | None) -> MicroDirectory
     return MicroDirectory(root, micro, name, project, runtime_of(root, found), None, is_kept=False)
 
 
-def link(root: Path, micro: Mapping[str, Any], *, project: str, server: str) -> MicroDirectory:
+def link(root: Path, micro: Mapping[str, Any], *, server: str) -> MicroDirectory:
     """Write down that a directory is this Micro's, as the API shows it. Raises: CliError."""
     if os.environ.get(MICRO_VARIABLE):
         return get(root)  # the directory stays what it is
@@ -146,7 +153,8 @@ def link(root: Path, micro: Mapping[str, Any], *, project: str, server: str) -> 
         **(before.more if before else {}),
         "id": micro["id"],
         "name": micro["name"],
-        "project": project,
+        "project": micro["project_name"],
+        "project_id": micro["project"],
         "runtime": micro["runtime"],
         "path": micro["path"],
         "server": server,

@@ -45,7 +45,7 @@ def project_of(project: str | None) -> str:
             "Name it: --project NAME. `deta projects` lists them.",
             exit_code=USAGE,
         )
-    return micro.project
+    return micro.project_in_address
 
 
 class Product:

@@ -1,4 +1,4 @@
-"""Serve the owner's access tokens, and what the host tells of itself."""
+"""Serve access tokens, and what the host tells of itself."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from microhost.console.guard import user_of
-from microhost.console.models import (
+from microhost.console.host_models import (
     DoctorShown,
     DroppedShown,
     GuardShown,
     HealthShown,
-    NewToken,
     RuntimeShown,
-    TokenGiven,
-    TokenList,
-    TokenShown,
     VersionShown,
 )
+from microhost.console.models import NewToken, TokenGiven, TokenList, TokenShown
 from microhost.console.routes import API, Endpoint, Policy
 from microhost.console.services import Services
 from microhost.limits import API_VERSION

@@ -23,6 +23,7 @@ from microhost.console.sample import Sample
 from microhost.console.services import Services
 from microhost.console.sessions import Sessions
 from microhost.console.site import Site
+from microhost.console.streams import Streams
 from microhost.console.users import Users
 from microhost.console.visor import VisorEndpoints
 
@@ -34,16 +35,17 @@ def create_app(services: Services) -> Starlette:
 
 def list_endpoints(services: Services) -> list[Endpoint]:
     """Give the table of everything that is served, the table's own description included."""
+    streams = Streams()
     endpoints = [
         endpoint
         for part in (
             Projects(services),
             Micros(services),
             Deployments(services),
-            VisorEndpoints(services),
+            VisorEndpoints(services, streams),
             Sample(services),
             Domains(services),
-            Running(services),
+            Running(services, streams),
             BaseEndpoints(services),
             DriveEndpoints(services),
             Access(services),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
+from microhost.base.changes import parse_changes
+from microhost.base.items import check_base
 from microhost.console.models import Given, Taken
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy
+from microhost.console.routes import Endpoint, Policy, refuse
 from microhost.console.services import Services
 from microhost.errors import ClientError, NotFoundError
+from microhost.limits import BASE_BODY_BYTES
+from microhost.storage.base_file import SeenItem
 from microhost.storage.base_indexes import BaseIndex
 
 BASES = f"{PROJECT}/bases"
 INDEXES = f"{BASES}/{{base}}/indexes"
+CHANGED = "Items were changed by someone else since they were fetched. Nothing was saved."
 
 
 class BaseShown(Given):
@@ -66,6 +73,20 @@ class IndexList(Given):
     suggestions: list[SuggestionShown]
 
 
+class ItemChange(Taken):
+    """Ask for an item to become `item` if it still is as it `was`; null: there is none."""
+
+    key: str
+    was: dict[str, Any] | None
+    item: dict[str, Any] | None
+
+
+class Changes(Taken):
+    """Ask for changes of items, all or none."""
+
+    changes: list[ItemChange]
+
+
 class BaseEndpoints:
     """Answer for Bases and their indexes."""
 
@@ -85,6 +106,17 @@ class BaseEndpoints:
                 handler=self.show_all,
                 summary="List a project's Bases",
                 gives=BaseList,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{BASES}/{{base:path}}/changes",
+                policy=user,
+                handler=self.change_items,
+                summary="Store and delete items, all or none, if each still is as it was seen",
+                takes=Changes,
+                takes_bytes=BASE_BODY_BYTES,
+                read=parse_changes,
+                status=204,
             ),
             Endpoint(
                 method="GET",
@@ -119,6 +151,19 @@ class BaseEndpoints:
         """Give every Base that was ever written to."""
         project = self._catalog.get_project(request.path_params["project"])
         return BaseList(bases=[BaseShown(name=each) for each in await self._bases.list_bases(project.id)])
+
+    async def change_items(self, request: Request, changes: Sequence[SeenItem]) -> Response | None:
+        """Change items as one step; a Base begins with its first.
+
+        Refuses: 412 {"errors", "keys"} when items are not as they were seen, `keys` names them; 400 for one that
+        cannot be kept. Then nothing is changed. Source: RFC 9110, section 15.5.13.
+        """
+        project = self._catalog.get_project(request.path_params["project"])
+        base = check_base(request.path_params["base"])
+        others = await self._bases.put_unchanged(project.id, base, changes)
+        if not others:
+            return None
+        return refuse([CHANGED], 412, keys=[key.decode() for key in others])
 
     async def show_indexes(self, request: Request) -> BaseModel:
         """Give a Base's indexes, sorted by path, and suggestions, the most useful first."""

@@ -17,7 +17,14 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import DeploymentList, DeploymentShown, FileList, LogShown
-from microhost.console.routes import Endpoint, Policy, answer, refusal_of
+from microhost.console.routes import (
+    EVENT_STREAM,
+    STREAM_SILENCE_S,
+    Endpoint,
+    Policy,
+    answer,
+    refusal_of,
+)
 from microhost.console.services import Services
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
@@ -29,8 +36,6 @@ from microhost.records import Micro
 DEPLOYMENTS = f"{MICRO}/deployments"
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 WRITE_BYTES = 1024 * 1024
-SILENCE_S = 15.0
-EVENT_STREAM = "text/event-stream"
 
 
 class Deployments:
@@ -137,11 +142,12 @@ class Deployments:
         """Make a zip live.
 
         Takes:   POST application/zip; `?base={id}&delete={path}...`: only what changed since that deployment
-        Gives:   201 the deployment when it is live; with `Accept: text/event-stream` 200 and the events
-        `phase`, `log`, and at
-                 last `live` (the deployment) or `refused` ({"errors", "status", ...})
-        Refuses: 422 {"errors", "log", "hints"} for code that does not do, 413 when it is too large, 415 for
-        another type A deployment whose client has gone goes on.
+        Gives:   201 the deployment when it is live; with `Accept: text/event-stream` 200 and the events `phase`, `log`,
+                 and at last `live` (the deployment) or `refused` ({"errors", "status", ...})
+        Refuses: 422 {"errors", "log", "hints"} for code that does not do, 413 when it is too large, 415 for another
+                 type
+
+        A deployment whose client has gone goes on.
         """
         micro = find_micro(self._services, request)
         _check_type(request)
@@ -268,7 +274,7 @@ class _Heard:
     async def _next(self) -> bytes:
         """Give the next event, or a comment when none came for a while: nobody between may hang up."""
         try:
-            return await asyncio.wait_for(self._events.get(), SILENCE_S)
+            return await asyncio.wait_for(self._events.get(), STREAM_SILENCE_S)
         except TimeoutError:
             return b": still at it\n\n"
 

@@ -9,14 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from microhost.console.guard import user_of
-from microhost.console.models import (
-    LoginBegun,
-    LoginDecision,
-    LoginFetch,
-    LoginShown,
-    NewLogin,
-    TokenGiven,
-)
+from microhost.console.host_models import LoginBegun, LoginDecision, LoginFetch, LoginShown, NewLogin
+from microhost.console.models import TokenGiven
 from microhost.console.routes import API, Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError

@@ -27,17 +27,17 @@ from microhost.console.models import (
     Variables,
 )
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy, answer
+from microhost.console.routes import API, Endpoint, Policy, answer
 from microhost.console.services import Services
-from microhost.errors import ClientError, NotFoundError
+from microhost.errors import NotFoundError
 from microhost.micros import invoke, keys
 from microhost.micros.catalog import Settings
+from microhost.micros.scheduler import Plan
 from microhost.records import Micro
 from microhost.settings import HTTPS_PORT
 
 MICROS = f"{PROJECT}/micros"
 MICRO = f"{MICROS}/{{micro}}"
-NULLABLE = frozenset({"subdomain", "packages_as_of"})
 
 
 def find_micro(services: Services, request: Request) -> Micro:
@@ -130,9 +130,6 @@ class Micros:
         Refuses: 400 for what a setting cannot be, 409 when a name or sub-domain is taken.
         """
         chosen = {name: getattr(body, name) for name in body.model_fields_set}
-        for name, value in chosen.items():
-            if value is None and name not in NULLABLE:
-                raise ClientError(f"'{name}' cannot be null. Leave it out to keep it as it is.")
         micro, warnings = await self._catalog.change_micro(
             find_micro(self._services, request).id, Settings(**chosen)
         )
@@ -282,6 +279,15 @@ class Micros:
                 summary="Call a Micro's cron handler now and give what it returned and printed",
                 gives=RunShown,
             ),
+            Endpoint(
+                method="GET",
+                path=f"{API}/cron",
+                policy=Policy.USER,
+                handler=self.check_expression,
+                summary="Show what a rate or a cron expression means, and when it would run, without setting it",
+                gives=ScheduleShown,
+                query=("expression",),
+            ),
         ]
 
     async def show_schedule(self, request: Request) -> BaseModel:
@@ -289,12 +295,11 @@ class Micros:
         plan = self._services.schedules.get(find_micro(self._services, request).id)
         if plan is None:
             raise NotFoundError("The Micro has no schedule.")
-        return ScheduleShown(
-            expression=plan.expression,
-            description=plan.description,
-            next=list(plan.next_times),
-            running=plan.running,
-        )
+        return _show_plan(plan)
+
+    async def check_expression(self, request: Request) -> BaseModel:
+        """Show what `?expression=` would be if it were set now. Refuses: 400 with the reason."""
+        return _show_plan(self._services.schedules.check(request.query_params.get("expression", "")))
 
     async def set_schedule(self, request: Request, body: NewSchedule) -> BaseModel:
         """Set a Micro's schedule and show its next times. Refuses: 400 with the reason."""
@@ -342,6 +347,15 @@ def show_micro(
         live_deployment=micro.live_revision,
         created_at=micro.created_at,
         warnings=list(warnings),
+    )
+
+
+def _show_plan(plan: Plan) -> ScheduleShown:
+    return ScheduleShown(
+        expression=plan.expression,
+        description=plan.description,
+        next=list(plan.next_times),
+        running=plan.running,
     )
 
 

@@ -36,6 +36,13 @@ class NewProject(Taken):
     builds_allowed: bool = False
 
 
+class ProjectChange(Taken):
+    """Ask for other settings of a project; what is left out stays."""
+
+    name: str = ""
+    builds_allowed: bool = False
+
+
 class ProjectShown(Given):
     """Show a project."""
 
@@ -275,7 +282,7 @@ class TokenShown(Given):
 
 
 class TokenList(Given):
-    """Show the owner's access tokens."""
+    """Show the access tokens that a user may see."""
 
     tokens: list[TokenShown]
 
@@ -287,7 +294,7 @@ class NewSchedule(Taken):
 
 
 class ScheduleShown(Given):
-    """Show a Micro's schedule and its next times (UTC)."""
+    """Show a schedule, in words too, and its next times (UTC)."""
 
     expression: str
     description: str
@@ -357,86 +364,3 @@ class EventList(Given):
 
     events: list[EventShown]
     last: str | None = None
-
-
-class GuardShown(Given):
-    """Show one guard of the sandbox."""
-
-    name: str
-    state: str
-    detail: str
-    advice: str
-
-
-class RuntimeShown(Given):
-    """Show one runtime of the host."""
-
-    name: str
-    version: str
-
-
-class DroppedShown(Given):
-    """Count what was not recorded since the host's start: the disk could not follow, or it came too fast."""
-
-    events: int
-    exchanges: int
-
-
-class DoctorShown(Given):
-    """Show what confines Micros here, and which runtimes there are."""
-
-    guards: list[GuardShown]
-    runtimes: list[RuntimeShown]
-    dropped: DroppedShown
-
-
-class HealthShown(Given):
-    """Show that the host serves. `sandbox` is `full` when every guard is enforced, else `weakened`."""
-
-    status: Literal["ok"]
-    sandbox: Literal["full", "weakened"]
-
-
-class VersionShown(Given):
-    """Show which microhost this is; `api` is the version that clients compare."""
-
-    version: str
-    api: int
-
-
-class NewLogin(Taken):
-    """Ask for a login; `name` tells the owner who asks, such as `anna@laptop`."""
-
-    name: str
-
-
-class LoginFetch(Taken):
-    """Ask how a login stands."""
-
-    secret: str
-
-
-class LoginDecision(Taken):
-    """Approve or deny a login."""
-
-    approve: bool
-
-
-class LoginBegun(Given):
-    """Hand out a login's secret, once, and the code and address that its owner opens."""
-
-    login: str
-    secret: str
-    code: str
-    url: str
-    expires_in_s: int
-    poll_s: int
-
-
-class LoginShown(Given):
-    """Show who asks for an access token."""
-
-    name: str
-    address: str
-    created_at: datetime
-    state: Literal["pending", "approved", "denied", "taken", "expired"]

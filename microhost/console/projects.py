@@ -10,6 +10,7 @@ from starlette.requests import Request
 from microhost.console.models import (
     NewKey,
     NewProject,
+    ProjectChange,
     ProjectKeyGiven,
     ProjectKeyList,
     ProjectKeyShown,
@@ -66,6 +67,15 @@ class Projects:
                 gives=ProjectShown,
             ),
             Endpoint(
+                method="PATCH",
+                path=PROJECT,
+                policy=user,
+                handler=self.change,
+                summary="Change a project's name, or whether its packages may be built",
+                takes=ProjectChange,
+                gives=ProjectShown,
+            ),
+            Endpoint(
                 method="DELETE",
                 path=PROJECT,
                 policy=user,
@@ -114,6 +124,13 @@ class Projects:
     async def show(self, request: Request) -> BaseModel:
         """Show a project."""
         return ProjectShown.of(self._project(request))
+
+    async def change(self, request: Request, body: ProjectChange) -> BaseModel:
+        """Change what the body names, all or none; the id and the keys stay. Refuses: 400 for a bad name, 409 when
+        it is taken.
+        """
+        chosen = {name: getattr(body, name) for name in body.model_fields_set}
+        return ProjectShown.of(await self._catalog.change_project(self._project(request).id, **chosen))
 
     async def delete(self, request: Request) -> None:
         """Delete a project, its Micros, their code and records."""

@@ -7,6 +7,7 @@ served below the API's path. Every answer that is not a stream or a file is JSON
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ API = "/api/v1"
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 VERSION_HEADER = (b"microhost-api", b"%d" % API_VERSION)
 CLIENT_GONE = 499
+EVENT_STREAM = "text/event-stream"
+STREAM_SILENCE_S = 15.0  # then a comment is sent: nobody between may hang up
 
 log = structlog.get_logger("console")
 
@@ -53,6 +56,7 @@ Handler = Callable[..., Awaitable[BaseModel | Response | None]]
 class Endpoint:
     """Declare one act of the API. `handler(request)` or, when `takes` is given, `handler(request, body)`.
 
+    `read` reads the body where the model only describes it: pydantic keeps no number as it was written.
     What it gives is sent as JSON with `status`; None is an empty 204; a Response goes out as it is.
     """
 
@@ -64,6 +68,7 @@ class Endpoint:
     takes: type[BaseModel] | None = None
     takes_bytes: int = API_BODY_BYTES
     takes_media: str = "application/json"
+    read: Callable[[bytes], Any] | None = None
     gives: type[BaseModel] | None = None
     gives_media: str = "application/json"
     status: int = 200
@@ -109,7 +114,9 @@ def build(endpoints: Sequence[Endpoint], guard: Guard, site: Site) -> Applicatio
 def answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Make a JSON answer of plain data or a model."""
     body = (
-        content.model_dump_json().encode() if isinstance(content, BaseModel) else msgspec.json.encode(content)
+        content.model_dump_json(by_alias=True).encode()
+        if isinstance(content, BaseModel)
+        else msgspec.json.encode(content)
     )
     return Response(body, status, HEADERS | (headers or {}), "application/json")
 
@@ -197,7 +204,8 @@ async def _call(endpoint: Endpoint, request: Request) -> Response:
     if endpoint.takes is None:
         result = await endpoint.handler(request)
     else:
-        result = await endpoint.handler(request, await _parse(endpoint.takes, request, endpoint.takes_bytes))
+        body = await read_body(request, endpoint.takes_bytes)
+        result = await endpoint.handler(request, await _parse(endpoint, endpoint.takes, body))
     if result is None:
         return Response(status_code=204, headers=HEADERS)
     if isinstance(result, Response):
@@ -207,8 +215,9 @@ async def _call(endpoint: Endpoint, request: Request) -> Response:
     return answer(result, endpoint.status)
 
 
-async def _parse(model: type[BaseModel], request: Request, most_bytes: int) -> BaseModel:
-    body = await read_body(request, most_bytes)
+async def _parse(endpoint: Endpoint, model: type[BaseModel], body: bytes) -> Any:
+    if endpoint.read is not None:
+        return await asyncio.to_thread(endpoint.read, body)
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:

@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from microhost.console.guard import user_of
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventList, EventShown, NewRun, RunShown
 from microhost.console.routes import Endpoint, Policy, answer
 from microhost.console.services import Services
+from microhost.console.streams import Streams, write_pieces
 from microhost.errors import ClientError
 from microhost.limits import API_BODY_BYTES, EVENT_INPUT_BYTES, EVENTS_PER_PAGE, EVENTS_PER_PAGE_MAX
 from microhost.micros import invoke
 from microhost.micros.event_filters import NAMES, read_filter
-from microhost.micros.events import BehindError, log_lines
+from microhost.micros.events import BehindError, Ended, log_lines
 from microhost.records import EventFilter, Execution
 
 TEXT = "text/plain; charset=utf-8"
@@ -29,18 +31,19 @@ NDJSON = "application/x-ndjson"
 class Running:
     """Answer for runs, events and logs."""
 
-    def __init__(self, services: Services) -> None:
-        """Use these services."""
+    def __init__(self, services: Services, streams: Streams) -> None:
+        """Use these services; count in `streams`."""
         self._services = services
+        self._streams = streams
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.USER
+        user = Policy.USER
         return [
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/run",
-                policy=owner,
+                policy=user,
                 handler=self.run,
                 summary="Call a run handler and give what it returned and printed",
                 takes=NewRun,
@@ -50,7 +53,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events",
-                policy=owner,
+                policy=user,
                 handler=self.list_events,
                 summary="List executions, newest first",
                 gives=EventList,
@@ -59,7 +62,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/{{event}}",
-                policy=owner,
+                policy=user,
                 handler=self.show_event,
                 summary="Show one execution",
                 gives=EventShown,
@@ -67,7 +70,7 @@ class Running:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/logs",
-                policy=owner,
+                policy=user,
                 handler=self.logs,
                 summary="Give executions and what they printed as lines; ?follow=1 streams new ones",
                 gives_media="text/plain",
@@ -109,7 +112,7 @@ class Running:
         limit = limit_of(request)
         if request.query_params.get("follow", "") in ("1", "true"):
             following = self._services.executions.follow(micro.id, limit=limit, wanted=wanted)
-            return StreamingResponse(_follow(following, show), media_type=media)
+            return self._streams.answer(user_of(request).id, _follow(following, show), media)
         found, _ = await self._services.executions.page(micro.id, limit=limit, wanted=wanted)
         return Response("".join(show(each) for each in reversed(found)), media_type=media)
 
@@ -120,12 +123,13 @@ def wanted_of(request: Request, services: Services) -> EventFilter:
 
 
 async def _follow(
-    following: AsyncIterator[Execution], show: Callable[[Execution], str]
+    following: AsyncIterator[list[Ended]], show: Callable[[Execution], str]
 ) -> AsyncIterator[str]:
     # a reader that is too slow comes to an end, and asks again for what it has not seen
     with contextlib.suppress(BehindError):
-        async for execution in following:
-            yield show(execution)
+        async for ended in following:
+            for piece in write_pieces(ended, show):
+                yield piece
 
 
 def _text_lines(execution: Execution) -> str:

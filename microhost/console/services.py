@@ -48,6 +48,9 @@ class Schedules(Protocol):
     async def set(self, micro_id: str, expression: str) -> list[datetime]:
         """Set a schedule; give its next times. Raises: ClientError."""
 
+    def check(self, expression: str) -> Plan:
+        """Show what an expression would be if it were set now. Raises: ClientError."""
+
     async def remove(self, micro_id: str) -> None:
         """Forget a schedule, if there is one."""
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from microhost.console.exchange_models import (
     ExchangeShown,
@@ -24,42 +24,43 @@ from microhost.console.exchange_models import (
     ResponseShown,
     SentShown,
 )
+from microhost.console.guard import user_of
 from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import EventShown
 from microhost.console.projects import PROJECT
-from microhost.console.routes import Endpoint, Policy, answer
+from microhost.console.routes import EVENT_STREAM, STREAM_SILENCE_S, Endpoint, Policy
 from microhost.console.running import limit_of, wanted_of
 from microhost.console.services import Services
+from microhost.console.streams import Streams, write_pieces
 from microhost.errors import ClientError, ConflictError, NotFoundError
 from microhost.limits import API_BODY_BYTES, METRICS_MINUTES_MAX, PAYLOAD_BYTES
 from microhost.micros.event_filters import NAMES
-from microhost.micros.events import BehindError
+from microhost.micros.events import BehindError, Ended
 from microhost.micros.metrics import fold, make_grid
 from microhost.micros.replay import repeat_event, repeat_request
 from microhost.records import Apart, Exchange, Execution, Micro, Sent, Wanted
 from microhost.storage.minutes import Minute
 
-EVENT_STREAM = "text/event-stream"
-SILENCE_S = 15.0
 BEHIND = "event: behind\ndata: {}\n\n"
 
 
 class VisorEndpoints:
     """Answer for Visor."""
 
-    def __init__(self, services: Services) -> None:
-        """Use these services."""
+    def __init__(self, services: Services, streams: Streams) -> None:
+        """Use these services; count in `streams`."""
         self._services = services
+        self._streams = streams
         self._executions = services.executions
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
-        owner = Policy.USER
+        user = Policy.USER
         return [
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/stream",
-                policy=owner,
+                policy=user,
                 handler=self.stream,
                 summary="Stream executions as they end (server-sent events); Last-Event-ID continues",
                 gives_media=EVENT_STREAM,
@@ -68,7 +69,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/events/{{event}}/exchange",
-                policy=owner,
+                policy=user,
                 handler=self.show_exchange,
                 summary="Show what was asked and answered, when Visor was on",
                 gives=ExchangeShown,
@@ -76,7 +77,7 @@ class VisorEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/requests",
-                policy=owner,
+                policy=user,
                 handler=self.send,
                 summary="Make a request to the Micro and show all of what became of it",
                 takes=NewRequest,
@@ -86,7 +87,7 @@ class VisorEndpoints:
             Endpoint(
                 method="POST",
                 path=f"{MICRO}/events/{{event}}/replay",
-                policy=owner,
+                policy=user,
                 handler=self.replay,
                 summary="Make a recorded request again, or call a handler again with its recorded input",
                 takes=NewReplay,
@@ -95,7 +96,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{MICRO}/metrics",
-                policy=owner,
+                policy=user,
                 handler=self.show_metrics,
                 summary="Give figures for charts: executions, errors, durations, memory",
                 gives=MetricsShown,
@@ -104,7 +105,7 @@ class VisorEndpoints:
             Endpoint(
                 method="GET",
                 path=f"{PROJECT}/metrics",
-                policy=owner,
+                policy=user,
                 handler=self.show_project_metrics,
                 summary="Give the figures of all Micros of a project",
                 gives=ProjectMetricsShown,
@@ -117,6 +118,7 @@ class VisorEndpoints:
 
         `Last-Event-ID` continues after that one. `event: behind` ends the stream of a reader that is too slow, or was away
         for too long: what it has missed must be listed.
+        Refuses: 429 when the user follows STREAMS_OF_ONE already
         """
         micro = find_micro(self._services, request)
         following = self._executions.follow(
@@ -125,7 +127,7 @@ class VisorEndpoints:
             after=request.headers.get("last-event-id") or None,
             wanted=wanted_of(request, self._services),
         )
-        return StreamingResponse(_stream(following), media_type=EVENT_STREAM)
+        return self._streams.answer(user_of(request).id, _stream(following), EVENT_STREAM)
 
     async def show_exchange(self, request: Request) -> BaseModel:
         """Show a request and its response. Refuses: 404 when nothing was kept."""
@@ -162,20 +164,16 @@ class VisorEndpoints:
         recorded = RecordedShown(event=EventShown.of(execution), response=ResponseShown.of(exchange.response))
         return _sent(sent, left_out, recorded)
 
-    async def show_metrics(self, request: Request) -> Response:
+    async def show_metrics(self, request: Request) -> BaseModel:
         """Give about 60 points, empty ones too; `?minutes=` up to a day."""
         micro = find_micro(self._services, request)
-        return answer(
-            (await self._metrics(request, [micro]))[micro.id].model_dump(mode="json", by_alias=True)
-        )
+        return (await self._metrics(request, [micro]))[micro.id]
 
-    async def show_project_metrics(self, request: Request) -> Response:
+    async def show_project_metrics(self, request: Request) -> BaseModel:
         """Give the same for all Micros of a project."""
         project = self._services.catalog.get_project(request.path_params["project"])
         micros = self._services.stores.meta.list_micros(project.id)
-        found = await self._metrics(request, micros)
-        shown = ProjectMetricsShown(micros=found)
-        return answer(shown.model_dump(mode="json", by_alias=True))
+        return ProjectMetricsShown(micros=await self._metrics(request, micros))
 
     async def _metrics(self, request: Request, micros: Sequence[Micro]) -> dict[str, MetricsShown]:
         grid = make_grid(self._services.clock(), _read_minutes(request))
@@ -223,24 +221,29 @@ def _read_minutes(request: Request) -> int:
     return int(given)
 
 
-async def _stream(following: AsyncIterator[Execution]) -> AsyncIterator[str]:
+def _event(execution: Execution) -> str:
+    return f"id: {execution.id}\ndata: {EventShown.of(execution).model_dump_json()}\n\n"
+
+
+async def _stream(following: AsyncIterator[list[Ended]]) -> AsyncIterator[str]:
     """Write events; a comment when there was none for a while, so that a dead connection is noticed."""
     yield ": here it begins\n\n"
     coming = asyncio.ensure_future(anext(following))
     try:
         while True:
-            done, _ = await asyncio.wait((coming,), timeout=SILENCE_S)
+            done, _ = await asyncio.wait((coming,), timeout=STREAM_SILENCE_S)
             if not done:
                 yield ": nothing new\n\n"
                 continue
             try:
-                execution = coming.result()
+                ended = coming.result()
             except BehindError:
                 yield BEHIND
                 return
             except StopAsyncIteration:
                 return
-            yield f"id: {execution.id}\ndata: {EventShown.of(execution).model_dump_json()}\n\n"
+            for piece in write_pieces(ended, _event):
+                yield piece
             coming = asyncio.ensure_future(anext(following))
     finally:
         coming.cancel()

@@ -56,6 +56,11 @@ class ConsoleRequest:
         """Tell whether something of the answer was written."""
         return self.cycle is not None and self.cycle.response_started
 
+    @property
+    def is_endless(self) -> bool:
+        """Tell whether the application has said that its answer goes on until its reader goes (console/streams.py)."""
+        return self.cycle is not None and bool(self.cycle.scope["state"].get("is_endless"))
+
     def start(self) -> None:
         """Begin the application's task."""
         connection = self.connection

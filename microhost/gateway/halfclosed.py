@@ -4,7 +4,8 @@ Theory of operation
     Both look the same at first: TCP tells the end of what a visitor sends, and no more. Only what is sent to somebody who
     has gone comes back as a reset. So whoever has sent a whole request is answered, and as long as the answer has not begun
     a `100 Continue` is sent now and then, which every HTTP/1.1 client has to pass over: a reset that
-    comes back ends the connection, as it would have at once when both looked different.
+    comes back ends the connection, as it would have at once when both looked different. An answer of ours that has no end
+    is the exception: who reads it and stops sending counts as gone.
 Source: RFC 9112, section 9.6; RFC 9110, section 15.2.
 """
 

@@ -682,6 +682,9 @@ class GatewayProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         active = self._active
+        if isinstance(active, ConsoleRequest) and active.is_endless:
+            self.transport.close()  # nothing may be sent for hours that would tell
+            return
         if isinstance(active, HttpExecution | ConsoleRequest) and not active.has_begun:
             if active.head.version == "1.1" and self._looks % LOOKS_A_PROBE == 0:
                 self.transport.write(pages.CONTINUE)

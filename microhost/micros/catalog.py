@@ -144,6 +144,22 @@ class Catalog:
         self.announce_keys(project.id)
         return project
 
+    async def change_project(
+        self, project_id: str, *, name: str | None = None, builds_allowed: bool | None = None
+    ) -> Project:
+        """Change a project, all or none; None leaves as it is. Builds count from the next deployment on.
+
+        Raises: ClientError, ConflictError, NotFoundError.
+        """
+        project = self.get_project(project_id)
+        changed = replace(
+            project,
+            name=project.name if name is None else check_name(name, "project"),
+            builds_allowed=project.builds_allowed if builds_allowed is None else builds_allowed,
+        )
+        await asyncio.to_thread(self._meta.change_project, changed)
+        return changed
+
     async def ensure_default_project(self) -> None:
         """Make the project `default` on a fresh host: one that has no access token yet.
 
@@ -206,12 +222,14 @@ class Catalog:
         its labels are closed to other projects for QUARANTINE.
         """
         async with self._turns.of(micro.id):
-            self._directory.remove(micro.id)
-            await self._schedules.remove(micro.id)
-            for domain in self._meta.domains.list_domains(micro.id):
-                self._directory.remove_domain(domain.domain)
+            domains = self._meta.domains.list_domains(micro.id)
             revisions = [revision.id for revision in self._meta.list_revisions(micro.id)]
+            # the disk first: when that is full, the Micro must go on to serve
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
+            self._directory.remove(micro.id)
+            for domain in domains:
+                self._directory.remove_domain(domain.domain)
+            await self._schedules.remove(micro.id)
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
@@ -275,4 +293,4 @@ class Catalog:
 def _check_range(wanted: dict[str, object], name: str, least: float, most: float, unit: str) -> None:
     value = wanted.get(name)
     if isinstance(value, int | float) and not least <= value <= most:
-        raise ClientError(f"{name} is {value:g}; it may be {least:g} to {most:g} {unit}.")
+        raise ClientError(f"{name} is {str(value)[:40]}; it may be {least:g} to {most:g} {unit}.")

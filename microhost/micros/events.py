@@ -3,40 +3,81 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from microhost.errors import NotFoundError
+from microhost.limits import FOLLOWER_CHARACTERS, FOLLOWER_RECORDS, STREAM_GATHER_S
 from microhost.records import EventFilter, Exchange, Execution, RawExchange
 from microhost.storage.events import EVERY, EventStore
 from microhost.storage.exchanges import ExchangeStore
-
-FOLLOWER_RECORDS = 1_000
 
 
 class BehindError(Exception):
     """Report that a follower read too slowly: what came after its last execution must be listed anew."""
 
 
-class _Follower:
-    """Hold what one reader has not taken yet; None is the end."""
+class Ended:
+    """Hold an execution that has ended and how it is written, which is the same for all who follow: it is written once."""
 
-    __slots__ = ("is_behind", "queue")
+    __slots__ = ("_written", "execution")
+
+    def __init__(self, execution: Execution) -> None:
+        """Begin with nothing written."""
+        self.execution = execution
+        self._written: dict[Callable[[Execution], str], str] = {}
+
+    @property
+    def characters(self) -> int:
+        """Count about what it holds."""
+        return len(self.execution.log) + len(self.execution.path) + len(self.execution.message)
+
+    def written(self, write: Callable[[Execution], str]) -> str:
+        """Give it as `write` writes it."""
+        text = self._written.get(write)
+        if text is None:
+            text = self._written[write] = write(self.execution)
+        return text
+
+
+class _Follower:
+    """Hold what one reader has not taken yet."""
+
+    __slots__ = ("_characters", "_ends", "_gathered", "_woken", "is_behind")
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[Execution | None] = asyncio.Queue()
+        self._gathered: list[Ended] = []
+        self._characters = 0
+        self._woken = asyncio.Event()
+        self._ends = False
         self.is_behind = False
 
-    def put(self, execution: Execution) -> None:
-        """Keep one more, or say that it is too much: then it gets what waits, and the end."""
+    def put(self, ended: Ended) -> None:
+        """Keep one more, or say that it is too much: then the reader gets what waits, and the end."""
         if self.is_behind:
             return
-        if self.queue.qsize() < FOLLOWER_RECORDS:
-            self.queue.put_nowait(execution)
-        else:
+        held = self._characters + ended.characters
+        if len(self._gathered) >= FOLLOWER_RECORDS or (self._gathered and held > FOLLOWER_CHARACTERS):
             self.is_behind = True
-            self.queue.put_nowait(None)
+            self.end()
+            return
+        self._gathered.append(ended)
+        self._characters = held
+        self._woken.set()
+
+    def end(self) -> None:
+        """Let the reader have what waits, and then the end."""
+        self._ends = True
+        self._woken.set()
+
+    async def take(self) -> list[Ended]:
+        """Wait for what ends next and give all that has gathered; nothing at the end."""
+        await self._woken.wait()
+        if not self._ends:
+            self._woken.clear()
+        gathered, self._gathered, self._characters = self._gathered, [], 0
+        return gathered
 
 
 class Executions:
@@ -59,8 +100,11 @@ class Executions:
         if exchange is not None and self._exchanges.append(exchange):
             execution = replace(execution, visor=True)
         self._store.append(execution)
-        for follower in self._followers.get(execution.micro_id, ()):
-            follower.put(execution)
+        followers = self._followers.get(execution.micro_id)
+        if followers:
+            ended = Ended(execution)
+            for follower in followers:
+                follower.put(ended)
         return execution
 
     def end_following(self) -> None:
@@ -68,7 +112,7 @@ class Executions:
         self._ends = True
         for followers in self._followers.values():
             for follower in followers:
-                follower.queue.put_nowait(None)
+                follower.end()
 
     async def page(
         self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
@@ -98,20 +142,25 @@ class Executions:
 
     async def follow(
         self, micro_id: str, *, limit: int, after: str | None = None, wanted: EventFilter = EVERY
-    ) -> AsyncIterator[Execution]:
+    ) -> AsyncIterator[list[Ended]]:
         """Give the last `limit` executions that are wanted, or all since the one with the id `after`, oldest first, then
-        those to come, until `end_following`. Each is given once: new ones are gathered from before the listing on.
+        those to come, together those of STREAM_GATHER_S, until `end_following`. Each is given once: new ones are gathered
+        from before the listing on.
 
-        Raises: BehindError when the reader is more than FOLLOWER_RECORDS behind.
+        Raises: BehindError when the reader is more than FOLLOWER_RECORDS, or FOLLOWER_CHARACTERS, behind.
         """
         with self._following(micro_id) as follower:
             past = await asyncio.to_thread(self._list_past, micro_id, limit, after, wanted)
-            for execution in past:
-                yield execution
+            if past:
+                yield [Ended(each) for each in past]
             shown = {execution.id for execution in past}
-            while (ended := await follower.queue.get()) is not None:
-                if wanted.wants(ended) and ended.id not in shown:
-                    yield ended
+            while ended := await follower.take():
+                fresh = [
+                    each for each in ended if wanted.wants(each.execution) and each.execution.id not in shown
+                ]
+                if fresh:
+                    yield fresh
+                await asyncio.sleep(STREAM_GATHER_S)
             if follower.is_behind:
                 raise BehindError
 
@@ -119,7 +168,7 @@ class Executions:
     def _following(self, micro_id: str) -> Iterator[_Follower]:
         follower = _Follower()
         if self._ends:
-            follower.queue.put_nowait(None)
+            follower.end()
         followers = self._followers.setdefault(micro_id, set())
         followers.add(follower)
         try:

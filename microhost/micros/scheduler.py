@@ -195,11 +195,8 @@ class Scheduler:
 
         Raises: ClientError when the expression is wrong or has no tick any more.
         """
-        cron = parse(expression)
         now = self._clock.now()
-        times = next_times(cron, now, limits.CRON_NEXT_TIMES, anchored_at=now)
-        if not times:
-            raise ClientError(f"'{cron.text}' never fires again: its years are over.")
+        cron, times = _read(expression, now)
         former = self._entries.get(micro_id)
         schedule = Schedule(micro_id, cron.text, anchored_at=now, next_at=times[0])
         entry = _Entry(schedule, cron)
@@ -218,6 +215,12 @@ class Scheduler:
             raise
         self._changed.set()
         return times
+
+    def check(self, expression: str) -> Plan:
+        """Show the schedule that an expression would be if it were set now. Raises: ClientError, as `set` does."""
+        now = self._clock.now()
+        cron, times = _read(expression, now)
+        return Plan(cron.text, cron.describe(), now, tuple(times), running=False)
 
     async def remove(self, micro_id: str) -> None:
         """Forget a Micro's schedule; nothing is fired after this has returned. May be called twice."""
@@ -415,3 +418,11 @@ class Scheduler:
 
 def _is_due(entry: _Entry, now: datetime) -> bool:
     return entry.schedule.next_at is not None and entry.schedule.next_at <= now
+
+
+def _read(expression: str, now: datetime) -> tuple[Cron, list[datetime]]:
+    cron = parse(expression)
+    times = next_times(cron, now, limits.CRON_NEXT_TIMES, anchored_at=now)
+    if not times:
+        raise ClientError(f"'{cron.text}' never fires again: its years are over.")
+    return cron, times

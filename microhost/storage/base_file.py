@@ -55,6 +55,15 @@ class StoredItem:
         return len(self.key) + len(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenItem:
+    """Carry what an item is to become if it is still as it was seen. `was` is a JSON text; None: there is none."""
+
+    key: bytes
+    was: str | None
+    item: StoredItem | None
+
+
 Result = TypeVar("Result")
 Change = Callable[[str], StoredItem]
 
@@ -91,11 +100,7 @@ class BaseFile:
 
     def find(self, base: str, key: bytes) -> str | None:
         """Give an item's JSON text, None when there is none or it has expired."""
-        number = self._find_number(self._reader, base)
-        if number is None:
-            return None
-        found = self._reader.execute(GET, (number, key, self._now())).fetchone()
-        return None if found is None else str(found[0])
+        return self._find_body(self._reader, self._find_number(self._reader, base), key)
 
     async def put(self, base: str, items: Sequence[StoredItem]) -> None:
         """Store items, replacing those with equal keys: all of them or none."""
@@ -134,6 +139,28 @@ class BaseFile:
             write_items(sql, number, [item])
 
         await self._commit(work, len(key))
+
+    async def put_unchanged(self, base: str, changes: Sequence[SeenItem]) -> list[bytes]:
+        """Store and delete items, all or none, if each is still as it was seen; give the keys of those that are not.
+
+        An item that is to go and has gone is no hindrance. A key may stand in one change only.
+        """
+
+        def work(sql: Connection) -> list[bytes]:
+            number = self._find_number(sql, base)
+            found = {each.key: self._find_body(sql, number, each.key) for each in changes}
+            others = [each.key for each in changes if not _is_as_seen(each, found[each.key])]
+            if others:
+                return others
+            stored = [each.item for each in changes if each.item is not None]
+            self._check_room(sql, stored)
+            if number is not None:
+                delete_items(sql, [(number, each.key) for each in changes if each.item is None])
+            if stored:
+                write_items(sql, self._make_number(sql, base), stored)
+            return []
+
+        return await self._commit(work, sum(each.item.size_bytes for each in changes if each.item))
 
     async def delete(self, base: str, key: bytes) -> None:
         """Delete an item, if there is one."""
@@ -225,6 +252,12 @@ class BaseFile:
     async def _commit(self, work: Callable[[Connection], Result], size_bytes: int = 0) -> Result:
         return await self._committer.submit(work, size_bytes=size_bytes)
 
+    def _find_body(self, sql: Connection, number: int | None, key: bytes) -> str | None:
+        if number is None:
+            return None
+        found = sql.execute(GET, (number, key, self._now())).fetchone()
+        return None if found is None else str(found[0])
+
     def _find_number(self, sql: Connection, base: str) -> int | None:
         number = self._numbers.get(base)
         if number is not None:
@@ -270,6 +303,12 @@ class BaseFile:
                 self._readers.append(reader)
                 return
         reader.sql.close()
+
+
+def _is_as_seen(change: SeenItem, found: str | None) -> bool:
+    if change.was is None or found is None:
+        return found is None and (change.was is None or change.item is None)
+    return is_same_text(found, change.was)
 
 
 def create_file(file: Path) -> None:

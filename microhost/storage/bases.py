@@ -25,7 +25,7 @@ import structlog
 
 from microhost.errors import HostError, NotFoundError
 from microhost.limits import BASE_FILE_IDLE_S, BASE_FILES_OPEN
-from microhost.storage.base_file import BaseFile, Change, StoredItem
+from microhost.storage.base_file import BaseFile, Change, SeenItem, StoredItem
 from microhost.storage.base_indexes import BaseIndex, check_path
 from microhost.storage.base_pages import Page, Wanted
 from microhost.storage.database import remove_database
@@ -125,6 +125,14 @@ class Bases:
             raise NotFoundError("Key not found")
         async with self._use(project_id) as file:
             await file.update(base, key, change)
+
+    async def put_unchanged(self, project_id: str, base: str, changes: Sequence[SeenItem]) -> list[bytes]:
+        """Store and delete items, all or none, if each is still as it was seen; give the keys of those that are not.
+
+        Raises: what `put` raises.
+        """
+        async with self._use(project_id) as file:
+            return await file.put_unchanged(base, changes)
 
     async def delete(self, project_id: str, base: str, key: bytes) -> None:
         """Delete an item, if there is one. Raises: what `put` raises."""

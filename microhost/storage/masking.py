@@ -1,6 +1,7 @@
 """Hide credentials in what is kept of a request or a response. Pure.
 
-A header is hidden whole when its name says so, or its value begins as a credential does. In a target, and in headers that
+A header is hidden whole when its name says so, its value or an item in it begins as a credential does, or it holds JSON
+with such a name. In a target, and in headers that
 hold an address, the values of parameters whose names say so are hidden, in the query and in the fragment, and so is what stands
 before the `@` of an address. The same names in a body are the Micro's own business: bodies are kept as they came.
 Source: RFC 9110 (sections 11.6 and 11.7), RFC 6265, RFC 6749 (section 4.2.2), RFC 3986 (section 3.2.1).
@@ -43,10 +44,15 @@ _PARTS = re.compile(
 _SCHEMES = re.compile(
     r"\s*(?:basic|bearer|digest|token|negotiate|apikey|aws4-hmac-sha256)[\s,=:]", re.IGNORECASE
 )
+# the same further on in a list or within quotes, and the names in a JSON document
+_INNER_SCHEMES = re.compile(
+    r"[,;=\"'({\[]\s*(?:basic|bearer|digest|token|negotiate|apikey|aws4-hmac-sha256)\s+[^\s,;]", re.IGNORECASE
+)
+_JSON_NAME = re.compile(r"\"([^\"\\]{1,256})\\?\"\s*:")
 # of a query or a fragment, whose values end at `&` and `#` only; or of a path (RFC 3986, section 3.3)
 _PARAMETER = re.compile(r"(?<=[?&#])([^=&#?\s]{1,4096})=([^&#\s]*)|(?<=;)([^=&#;?/\s]{1,4096})=([^&#;?/\s]*)")
 # of one of several addresses in a header, such as `Link`
-_LISTED_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=([^&#;\s,\"'<>]*)()()")
+_LISTED_PARAMETER = re.compile(r"(?<=[?&#;])([^=&#;?\s,\"'<>]{1,1024})=(\"[^\"]*\"?|[^&#;\s,\"'<>]*)()()")
 _INNER_NAME = re.compile(r"(?:^|[?&#;,])([^=&#;?,\s]{1,1024})=")
 _ADDRESSES = frozenset(("referer", "location", "content-location", "refresh", "origin"))
 _USER = re.compile(r"(//)[^/?#@\s,]+(?=@)")
@@ -129,7 +135,9 @@ def _mask_headers(headers: tuple[Header, ...]) -> tuple[tuple[Header, ...], list
 
 
 def _mask_value(name: str, value: str) -> str:
-    if names_a_secret(name) or _SCHEMES.match(value):
+    if names_a_secret(name) or _SCHEMES.match(value) or _INNER_SCHEMES.search(value):
+        return MASK
+    if any(names_a_secret(found[1]) for found in _JSON_NAME.finditer(value)):
         return MASK
     if name == "sec-websocket-protocol":  # browsers can send a credential nowhere else
         return MASK if _LONG_ITEM.search(value) or _PARTS.search(value.lower()) else value

@@ -68,9 +68,20 @@ class MetaStore:
                     (project.id, project.name, to_us(project.created_at), project.builds_allowed),
                 )
         except IntegrityError as error:
-            raise ConflictError(
-                f"There is a project '{project.name}' already. Choose another name."
-            ) from error
+            raise _project_taken(project) from error
+
+    def change_project(self, project: Project) -> None:
+        """Replace what is kept of a project. Raises: ConflictError when its name is taken; NotFoundError."""
+        try:
+            with self._database.write() as sql:
+                sql.execute(
+                    "UPDATE projects SET name = ?, builds_allowed = ? WHERE id = ?",
+                    (project.name, project.builds_allowed, project.id),
+                )
+                if sql.changes() == 0:
+                    raise NotFoundError("There is no such project.")
+        except IntegrityError as error:
+            raise _project_taken(project) from error
 
     def list_projects(self) -> list[Project]:
         """Give every project, oldest first."""
@@ -404,6 +415,10 @@ def _insert_project_key(sql: Connection, key: ProjectKey) -> None:
         f"INSERT INTO project_keys ({PROJECT_KEY}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
         (key.project_id, key.name, key.digest, to_us(key.created_at), key.micro_id, key.sealed),
     )
+
+
+def _project_taken(project: Project) -> ConflictError:
+    return ConflictError(f"There is a project '{project.name}' already. Choose another name.")
 
 
 def _refusal(error: IntegrityError, taken: str) -> ClientError:

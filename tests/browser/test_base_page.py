@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browsing import find_barriers, log_in
 from tests.driving import Host
@@ -389,32 +389,18 @@ def test_an_item_deleted_meanwhile_can_be_stored_again_and_a_taken_key_is_told(
 
 def test_rows_that_cannot_be_saved_say_why_and_stay_yellow(page: Page, base: Base) -> None:
     open_base(page, base)
-    edit(page, "ada", "name", "A" * 300)
     edit(page, "bob", "name", "Robert")
     edit(page, "cy", "name", "Cyrus")
-
-    def refuse_bob(route: Route) -> None:
-        request = route.request
-        if request.method != "PUT":
-            route.fallback()
-            return
-        items = json.loads(request.post_data or "")["items"]
-        failed = [each for each in items if each["key"] == "bob"]
-        rest = [each for each in items if each["key"] != "bob"]
-        answer = route.fetch(post_data=json.dumps({"items": rest}))
-        route.fulfill(status=207, json={**answer.json(), "failed": {"items": failed}})
-
-    page.route("**/items", refuse_bob)
+    refusal = {"errors": ["The disk is full; nothing was stored."]}
+    page.route("**/changes", lambda route: route.fulfill(status=507, json=refusal))
     save(page)
-    saved(page, "2 rows saved, 1 not")
-    expect(page.get_by_role("alert")).to_contain_text("bob: The host could not store this item.")
-    assert edited_rows(page) == ["bob"]
-    assert base.find("cy")["name"] == "Cyrus"
-    page.unroute("**/items")
+    expect(page.get_by_role("alert")).to_contain_text("The disk is full")
+    assert edited_rows(page) == ["bob", "cy"]
+    page.unroute("**/changes")
     save(page)
-    saved(page, "1 row saved")
+    saved(page, "2 rows saved")
     expect(page.get_by_role("alert")).to_have_count(0)
-    assert base.find("bob")["name"] == "Robert"
+    assert (base.find("bob")["name"], base.find("cy")["name"]) == ("Robert", "Cyrus")
 
 
 def test_two_rows_with_one_key_are_told_before_anything_is_sent(page: Page, base: Base) -> None:

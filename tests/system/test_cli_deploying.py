@@ -70,7 +70,7 @@ def test_what_is_kept_of_it_is_safe_to_commit(person: Person, place: Path, host:
     root = write(place / "kept", main_py=HELLO % "x", helper_py="x = 1\n")
     person.deta("new", at=root).must()
     kept = read(root / ".deta" / "prog_info")
-    assert {"id", "name", "project", "runtime", "path", "server"} == set(kept)
+    assert {"id", "name", "project", "project_id", "runtime", "path", "server"} == set(kept)
     assert set(read(root / ".deta" / "state")) == {"main.py", "helper.py"}
     text = "".join(each.read_text() for each in (root / ".deta").iterdir())
     assert host.token not in text

@@ -22,6 +22,8 @@ MAIN = 'def app(environ, start_response):\n    start_response("200 OK", [])\n   
 SHOWN = {
     "id": "m",
     "name": "evil",
+    "project": "abcdefgh",
+    "project_name": "default",
     "runtime": "python3.11",
     "path": "p",
     "live_deployment": "d",

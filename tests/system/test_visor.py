@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import socket
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from microhost.limits import STREAMS_OF_ONE
 from tests.driving import Host, Micro, open_websocket, parse_events, wait_until, zip_app, zip_files
 
 pytestmark = pytest.mark.root
@@ -17,6 +22,7 @@ MakeMicro = Callable[..., Micro]
 
 MIRROR = """
 import json
+import os
 
 async def app(scope, receive, send):
     body = b""
@@ -137,6 +143,17 @@ def test_nothing_of_headers_or_bodies_is_stored_while_visor_is_off(host: Host, n
     assert exchange_of(micro, "/on")["request"]["body"]["text"] == "kept now"
 
 
+def test_what_was_kept_stays_when_visor_is_switched_off(mirror: Micro) -> None:
+    mirror.call("/before", "POST", content=b"kept")
+    before = exchange_of(mirror, "/before")
+    mirror.change(visor=False)
+    mirror.call("/after", "POST", content=b"not kept")
+    assert event_of(mirror, "/after")["visor"] is False
+    assert exchange_of(mirror, "/before") == before
+    again = mirror.host.post(f"{mirror.at}/events/{event_of(mirror, '/before')['id']}/replay", {})
+    assert (again["response"]["body"]["text"], again["event"]["visor"]) == ("kept", False)
+
+
 def test_large_bodies_are_cut_and_their_size_is_told(mirror: Micro) -> None:
     mirror.call("/big", "POST", content=b"y" * 100_000)
     shown = exchange_of(mirror, "/big")
@@ -173,9 +190,9 @@ def test_a_failure_has_its_request_and_no_response(mirror: Micro) -> None:
 def test_a_websocket_has_its_handshake(new_micro: MakeMicro) -> None:
     micro = new_micro(visor=True)
     micro.must_deploy(zip_app("websocket"))
-    with open_websocket(micro, "/ws?token=planted") as socket:
-        socket.send("hello")
-        socket.recv()
+    with open_websocket(micro, "/ws?token=planted") as opened:
+        opened.send("hello")
+        opened.recv()
     shown = exchange_of(micro, "/ws")
     assert shown["request"]["target"] == "/ws?token=***"
     assert shown["response"]["status"] == 101
@@ -263,3 +280,46 @@ def test_events_are_filtered(host: Host, mirror: Micro, query: str, paths: list[
     mirror.call("/boom")
     event_of(mirror, "/boom")
     assert [each["path"] for each in host.get(f"{mirror.at}/events?{query}")["events"]] == paths
+
+
+def test_a_user_follows_a_bounded_number_of_streams(host: Host, mirror: Micro) -> None:
+    at = f"/api/v1{mirror.at}"
+    with contextlib.ExitStack() as opened:
+        for number in range(STREAMS_OF_ONE):
+            path = f"{at}/logs?follow=1" if number % 2 else f"{at}/events/stream"
+            answer = opened.enter_context(host.client.stream("GET", path))
+            assert answer.status_code == 200
+        for path in (f"{mirror.at}/events/stream", f"{mirror.at}/logs?follow=1"):
+            refused = host.api("GET", path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+            assert "streams already" in refused.json()["errors"][0]
+        assert host.api("GET", f"{mirror.at}/logs").status_code == 200
+
+    def is_open_again() -> bool:
+        with host.client.stream("GET", f"{at}/events/stream") as again:
+            return again.status_code == 200
+
+    wait_until(is_open_again, "a place for another stream")
+
+
+@pytest.mark.parametrize("path", ["/events/stream", "/logs?follow=1"])
+def test_a_stream_ends_when_its_reader_has_gone_though_nothing_comes(
+    host: Host, mirror: Micro, path: str
+) -> None:
+    pid = host.serving_pid()
+    before = count_connections(pid)
+    head = f"GET /api/v1{mirror.at}{path} HTTP/1.1\r\nHost: localhost:{host.port}\r\nAuthorization: Bearer {host.token}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", host.port)) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        assert count_connections(pid) == before + 1
+    wait_until(lambda: count_connections(pid) <= before, "the end of the connection", timeout_s=5.0)
+
+
+def count_connections(pid: int) -> int:
+    """Count the sockets of a process."""
+    count = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += os.readlink(each).startswith("socket:")
+    return count

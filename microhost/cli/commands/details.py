@@ -22,7 +22,7 @@ def details(session: Session, path: Path, as_json: bool) -> None:
     """Get detailed information about a Micro."""
     micro = micro_directory.get(path)
     shown = session.api.get(micro.address)
-    output.give_json(shown if as_json else describe(shown, micro.project))
+    output.give_json(shown if as_json else describe(shown))
 
 
 def change(session: Session, **settings: object) -> None:
@@ -30,12 +30,12 @@ def change(session: Session, **settings: object) -> None:
     session.api.call("PATCH", micro_directory.get(Path()).address, body=settings)
 
 
-def describe(shown: Mapping[str, Any], project: str) -> dict[str, Any]:
+def describe(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Give what the original's command showed of a Micro. Source: Deta docs, Getting started; CLI releases."""
     told = {
         "name": shown["name"],
         "id": shown["id"],
-        "project": project,
+        "project": shown["project_name"],
         "runtime": shown["runtime"],
         "endpoint": shown["endpoint"],
         "visor": "enabled" if shown["visor"] else "disabled",

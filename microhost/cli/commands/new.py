@@ -79,7 +79,7 @@ def new(
     micro = _create(session, chosen, project)
     output.say("Successfully created a new micro")
     shown = session.api.get(micro.address)
-    output.give_json(shown if as_json else describe(shown, project))
+    output.give_json(shown if as_json else describe(shown))
     for each in shown.get("warnings", ()):
         output.warn(each)
     _deploy_first(session, micro, chosen)
@@ -135,7 +135,7 @@ def _create(session: Session, chosen: Decision, project: str) -> micro_directory
             starter = _write_starter(chosen)
         shown = _ask_server(session, chosen, project)
         try:
-            return micro_directory.link(chosen.root, shown, project=project, server=session.settings.server)
+            return micro_directory.link(chosen.root, shown, server=session.settings.server)
         except BaseException:
             session.api.call("DELETE", f"/projects/{segment(project)}/micros/{segment(str(shown['id']))}")
             raise

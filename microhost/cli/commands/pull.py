@@ -49,7 +49,7 @@ def clone(session: Session, path: Path | None, name: str, project: str) -> None:
     _check_empty(root)
     shown = _find(session, project, name)
     with _new_directory(root):
-        micro = micro_directory.link(root, shown, project=project, server=session.settings.server)
+        micro = micro_directory.link(root, shown, server=session.settings.server)
         deployment = _fill(session, micro)
     output.say(f"Successfully cloned '{micro.name}' to '{root}'")
     if deployment is None:

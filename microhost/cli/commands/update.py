@@ -48,7 +48,7 @@ def update(session: Session, name: str | None, file: Path | None, runtime: str |
         output.say(f"Successfully updated micro's {field}")
     for each in shown["warnings"]:
         output.warn(each)
-    micro_directory.link(micro.root, shown, project=micro.project, server=session.settings.server)
+    micro_directory.link(micro.root, shown, server=session.settings.server)
     if as_json:
         output.give_json(shown)
 

@@ -61,10 +61,12 @@ def test_nobodys_password_takes_the_same_time() -> None:
     async def measure(kept: str | None) -> float:
         passwords = Passwords()
         await passwords.fit("x", None, "")
-        began = time.perf_counter()
-        for _ in range(3):
+        taken = []
+        for _ in range(5):
+            began = time.perf_counter()
             assert not await passwords.fit("guess", kept, "")
-        return time.perf_counter() - began
+            taken.append(time.perf_counter() - began)
+        return min(taken)  # a busy machine makes some longer, none shorter
 
     known, unknown = asyncio.run(measure(hash_password("x"))), asyncio.run(measure(None))
     assert 0.4 < known / unknown < 2.5

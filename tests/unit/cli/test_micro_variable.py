@@ -10,6 +10,14 @@ import pytest
 from microhost.cli import micro_directory
 from microhost.cli.failures import CliError
 
+SHOWN = {
+    "id": "new",
+    "name": "renamed",
+    "project": "abcdefgh",
+    "project_name": "p",
+    "runtime": "python3.11",
+    "path": "x",
+}
 INFO = {"id": "real", "name": "blog", "project": "work", "runtime": "nodejs20.x"}
 
 
@@ -31,8 +39,7 @@ def test_the_environment_names_the_micro_and_the_directory_stays_what_it_is(
         "nodejs20.x",
     )
     found.keep_state({"main.py": "0"})
-    shown = {"id": "new", "name": "renamed", "runtime": "python3.11", "path": "x"}
-    micro_directory.link(root, shown, project="p", server="http://s")
+    micro_directory.link(root, SHOWN, server="http://s")
     assert json.loads((root / ".deta" / "prog_info").read_text()) == INFO
     assert [each.name for each in (root / ".deta").iterdir()] == ["prog_info"]
 
@@ -54,3 +61,9 @@ def test_no_micro_is_made_meanwhile() -> None:
     with pytest.raises(CliError, match="so none is made"):
         micro_directory.refuse_told({"DETA_MICRO": "default/other"})
     micro_directory.refuse_told({})
+
+
+def test_a_directory_finds_its_micro_after_its_project_was_renamed(root: Path) -> None:
+    assert micro_directory.get(root, {}).address == "/projects/work/micros/real"  # as the original wrote it
+    linked = micro_directory.link(root, SHOWN, server="http://s")
+    assert (linked.project, linked.address) == ("p", "/projects/abcdefgh/micros/new")

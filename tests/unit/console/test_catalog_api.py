@@ -9,6 +9,8 @@ import httpx
 import pytest
 from standins import Host, build_host, zip_of
 
+from microhost.errors import StorageFullError
+from microhost.limits import CRON_NEXT_TIMES
 from microhost.micros.names import QUARANTINE, RESERVED
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +36,42 @@ async def test_a_project_is_found_by_its_id_and_its_name(client: httpx.AsyncClie
     assert 8 <= len(shown["id"]) <= 11
     assert (await client.get(f"/projects/{shown['id']}")).json() == shown
     assert (await client.get("/projects")).json() == {"projects": [shown]}
+
+
+async def test_a_project_is_renamed_and_keeps_all_it_has(client: httpx.AsyncClient, host: Host) -> None:
+    before = (await client.get("/projects/p")).json()
+    key = (await client.post("/projects/p/keys", json={"name": "k"})).json()["key"]
+    changed = await client.patch("/projects/p", json={"name": " shop "})
+    assert changed.json() == (await client.get("/projects/shop")).json() == before | {"name": "shop"}
+    assert (await client.get("/projects/p")).status_code == 404
+    micro = (await client.get(f"/projects/{before['id']}/micros/m")).json()
+    assert micro["project_name"] == "shop"
+    assert host.services.directory.find_project_of(key) == before["id"]
+
+
+async def test_a_project_allows_builds_and_forbids_them_again(client: httpx.AsyncClient) -> None:
+    before = (await client.get("/projects/p")).json()
+    for allowed in (True, False):
+        changed = await client.patch("/projects/p", json={"builds_allowed": allowed})
+        assert (
+            changed.json() == (await client.get("/projects/p")).json() == before | {"builds_allowed": allowed}
+        )
+    assert (await client.patch("/projects/p", json={})).json() == before
+
+
+async def test_a_change_of_a_project_is_all_or_none(client: httpx.AsyncClient) -> None:
+    before = (await client.get("/projects/p")).json()
+    await client.post("/projects", json={"name": "q"})
+    for body, status in (
+        ({"name": "q", "builds_allowed": True}, 409),
+        ({"name": "a/b", "builds_allowed": True}, 400),
+        ({"name": None}, 400),
+        ({"builds_allowed": "yes"}, 400),
+        ({"id": "x"}, 400),
+    ):
+        assert (await client.patch("/projects/p", json=body)).status_code == status, body
+    assert (await client.get("/projects/p")).json() == before
+    assert (await client.patch("/projects/none", json={"name": "r"})).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 65, "a/b", "..", "a\nb", "a?b", "a#b", "\u202e"])
@@ -125,6 +163,7 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, host: Host)
         {"timeout_s": "10"},
         {"memory_mb": 63},
         {"memory_mb": 1e9},
+        {"memory_mb": 10**400},
         {"memory_mb": 512.5},
         {"concurrency": 0},
         {"concurrency": 2},
@@ -306,6 +345,7 @@ async def test_a_schedule_is_set_shown_and_removed(client: httpx.AsyncClient) ->
     assert (await client.get(MICRO)).json()["cron"] == "0 10 * * ? *"
     assert (await client.put(f"{MICRO}/cron", json={"expression": "1 minutes"})).status_code == 400
     assert (await client.get(f"{MICRO}/cron")).json() == shown
+    assert (await client.get("/cron", params={"expression": "0 10 * * ? *"})).json() == shown
     assert (await client.delete(f"{MICRO}/cron")).status_code == 204
     assert (await client.get(f"{MICRO}/cron")).status_code == 404
 
@@ -347,3 +387,43 @@ async def test_a_full_disk_is_507_and_says_so(client: httpx.AsyncClient, host: H
     assert answer.status_code == 507
     assert answer.json()["errors"] == ["The host's disk is full; nothing was changed."]
     assert (await client.get("/projects")).status_code == 200
+
+
+async def test_an_expression_is_explained_without_being_set(client: httpx.AsyncClient) -> None:
+    shown = (await client.get("/cron", params={"expression": " 2  hours "})).json()
+    assert shown["description"] == "Every 2 hours, counted from when it was set"
+    assert len(shown["next"]) == CRON_NEXT_TIMES
+    assert (await client.get(MICRO)).json()["cron"] is None
+    for expression, reason in (
+        ("1 minutes", "after 1 write 'minute'"),
+        ("0 10 * * ? 1999", "never fires again"),
+        ("", "An expression is required"),
+        ("0" * 300, "at most 256 characters"),
+    ):
+        refused = await client.get("/cron", params={"expression": expression})
+        assert refused.status_code == 400
+        assert reason in refused.json()["errors"][0]
+    assert (await client.get("/cron")).status_code == 400
+
+
+@pytest.mark.parametrize("setting", ["name", "runtime", "http_auth", "visor", "timeout_s", "memory_mb"])
+async def test_a_setting_that_cannot_be_null_is_refused_by_name(
+    client: httpx.AsyncClient, setting: str
+) -> None:
+    refused = await change(client, **{setting: None})
+    assert refused.status_code == 400
+    assert f"'{setting}'" in refused.json()["errors"][0]
+
+
+async def test_a_micro_that_a_full_disk_keeps_from_deletion_goes_on_to_serve(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/projects", json={"name": "kept"})
+    micro = (await client.post("/projects/kept/micros", json={"name": "m"})).json()
+
+    def fill(micro_id: str, *, now: object) -> None:
+        raise StorageFullError("The host's disk is full; nothing was changed.")
+
+    monkeypatch.setattr(host.stores.meta, "delete_micro", fill)
+    assert (await client.delete("/projects/kept/micros/m")).status_code == 507
+    assert host.services.directory.find(micro["path"]) is not None

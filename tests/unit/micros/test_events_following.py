@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from microhost.micros.events import FOLLOWER_RECORDS, BehindError, Executions
+from microhost.limits import FOLLOWER_CHARACTERS, FOLLOWER_RECORDS
+from microhost.micros.events import BehindError, Ended, Executions
 from microhost.records import Execution
 from microhost.storage.events import EVERY, EventStore
 from microhost.storage.exchanges import ExchangeStore
@@ -44,26 +45,63 @@ def executions(tmp_path: Path) -> Iterator[Executions]:
     store.close()
 
 
+async def ids_of(following: AsyncIterator[list[Ended]]) -> list[str]:
+    """Give the ids of what comes next."""
+    return [each.execution.id for each in await anext(following)]
+
+
 async def test_a_follower_that_is_too_slow_is_told_so(executions: Executions) -> None:
     executions.record(ENDED)
     following = executions.follow("m", limit=1)
-    assert (await anext(following)).id == "e0"
+    assert await ids_of(following) == ["e0"]
     for number in range(1, FOLLOWER_RECORDS + 500):
         executions.record(replace(ENDED, id=f"e{number}"))
     got = []
     with pytest.raises(BehindError):
-        async for each in following:
-            got.append(each.id)
+        async for ended in following:
+            got += [each.execution.id for each in ended]
     assert got == [f"e{number}" for number in range(1, FOLLOWER_RECORDS + 1)]
+
+
+async def test_a_slow_follower_of_long_logs_holds_little(executions: Executions) -> None:
+    following = executions.follow("m", limit=1)
+    executions.record(ENDED)
+    assert await ids_of(following) == ["e0"]
+    log = "x" * (FOLLOWER_CHARACTERS // 4)
+    for number in range(1, 10):
+        executions.record(replace(ENDED, id=f"e{number}", log=log))
+    assert len(await ids_of(following)) == 4
+    with pytest.raises(BehindError):
+        await anext(following)
+
+
+async def test_what_ends_is_written_once_for_all_who_follow(executions: Executions) -> None:
+    executions.record(ENDED)
+    followings = [executions.follow("m", limit=1) for _ in range(3)]
+    for following in followings:
+        assert await ids_of(following) == ["e0"]
+    executions.record(replace(ENDED, id="e1"))
+    executions.record(replace(ENDED, id="e2"))
+    gathered = [await anext(following) for following in followings]
+    writings: list[str] = []
+
+    def write(execution: Execution) -> str:
+        writings.append(execution.id)
+        return execution.id
+
+    assert [[each.written(write) for each in ended] for ended in gathered] == [["e1", "e2"]] * 3
+    assert writings == ["e1", "e2"]
+    for following in followings:
+        await following.aclose()  # type: ignore[attr-defined]
 
 
 async def test_a_follower_goes_on_after_the_last_it_had(executions: Executions) -> None:
     for number in range(10):
         executions.record(replace(ENDED, id=f"e{number}"))
     following = executions.follow("m", limit=0, after="e6")
-    assert [(await anext(following)).id for _ in range(3)] == ["e7", "e8", "e9"]
+    assert await ids_of(following) == ["e7", "e8", "e9"]
     executions.record(replace(ENDED, id="e10"))
-    assert (await anext(following)).id == "e10"
+    assert await ids_of(following) == ["e10"]
     await following.aclose()  # type: ignore[attr-defined]
 
 

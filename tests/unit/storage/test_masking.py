@@ -169,3 +169,32 @@ def test_a_header_whose_name_ends_as_a_credentials_does_is_hidden(name: str) -> 
 @pytest.mark.parametrize("name", ["sec-websocket-key", "idempotency-key", "surrogate-key", "key"])
 def test_keys_that_open_nothing_are_kept(name: str) -> None:
     assert masked(headers=[(name, "plain")]).headers == ((name, "plain"),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a, Bearer {}",
+        '"Bearer {}"',
+        "auth=Bearer {}",
+        "a; basic {}",
+        '{{"token": "{}"}}',
+        '{{"a": {{"password":"{}"}}}}',
+    ],
+)
+def test_a_credential_further_on_in_a_header_is_hidden(value: str) -> None:
+    assert masked(headers=[("x-odd", value.format(SECRET))]).headers == (("x-odd", MASK),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Accept, Token, Digest", '{"group": "x", "max_age": 1}', "text/html;q=0.9, */*", "a bearer of news"],
+)
+def test_lists_and_documents_without_a_credential_are_kept(value: str) -> None:
+    assert masked(headers=[("x-odd", value)]).headers == (("x-odd", value),)
+
+
+def test_a_quoted_parameter_of_a_header_is_hidden_whole() -> None:
+    assert masked(headers=[("x-odd", f'a;password="{SECRET}, more";b=c')]).headers == (
+        ("x-odd", "a;password=***;b=c"),
+    )

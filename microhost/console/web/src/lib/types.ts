@@ -187,6 +187,8 @@ export interface Login {
 export interface Doctor {
   guards: { name: string; state: string; detail: string; advice: string }[];
   runtimes: { name: string; version: string }[];
+  /** What was not recorded since the host's start. */
+  dropped: { events: number; exchanges: number };
 }
 
 export interface DriveSummary {

@@ -1,8 +1,9 @@
-import { useState } from "preact/hooks";
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { Button } from "../components/button";
 import { confirm } from "../components/dialog";
 import { Empty, Failure, Show, toast } from "../components/feedback";
+import { TextField, Toggle } from "../components/field";
 import { Card, Page } from "../components/page";
 import { Copy, Time } from "../components/showing";
 import { api, url } from "../lib/api";
@@ -24,6 +25,7 @@ export default function ProjectSettings() {
           {(known) => <Facts project={known} />}
         </Show>
       </Card>
+      {project.data && <General key={project.data.id} project={project.data} />}
       <Card
         title="Drives"
         actions={
@@ -55,13 +57,69 @@ function Facts({ project }: { project: Project }) {
       <dd>
         <Time at={project.created_at} />
       </dd>
-      <dt>Dependencies</dt>
-      <dd>
-        {project.builds_allowed
-          ? "May run code of their own when they are installed."
-          : "Are installed from ready-made packages only; none runs code of its own while it is installed."}
-      </dd>
     </dl>
+  );
+}
+
+function General({ project }: { project: Project }) {
+  const view = useProject();
+  const [name, setName] = useState(project.name);
+  const [, go] = useLocation();
+  // a change whose answer comes after one has left the page must not lead back to it
+  const here = useRef(true);
+  useEffect(
+    () => () => {
+      here.current = false;
+    },
+    [],
+  );
+  const changing = useAction(async (change: Partial<Project>) => {
+    const changed = await api.patch<Project>(url`/projects/${project.id}`, change);
+    toast("Saved.");
+    if (changed.name === project.name || view.name === project.id) await view.project.reload();
+    else if (here.current) go(paths.projectSettings(changed), { replace: true });
+  });
+  const builds = async (builds_allowed: boolean) => {
+    const body = (
+      <p>Code of packages that a Micro asks for then runs in a sandbox when they are installed.</p>
+    );
+    const sure = !builds_allowed || (await confirm({ title: "Allow builds?", body, action: "Allow builds" }));
+    if (sure) await changing.run({ builds_allowed });
+    redraw(null);
+  };
+  // a switch that was touched and whose question was declined goes back to what is
+  const [, redraw] = useReducer<number, null>((count) => count + 1, 0);
+  return (
+    <Card title="General">
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void changing.run({ name: name.trim() });
+        }}
+      >
+        <TextField
+          label="Name"
+          help="The addresses of the console's pages change with it; Micros, keys and data stay as they are."
+          required
+          value={name}
+          onValue={setName}
+        />
+        <Toggle
+          label="Packages may be built"
+          help="Off: Micros are installed from ready-made packages only, and none runs code of its own meanwhile."
+          checked={project.builds_allowed}
+          disabled={changing.busy}
+          onChange={(allowed) => void builds(allowed)}
+        />
+        <Failure error={changing.error} />
+        <div class="row end">
+          <Button type="submit" kind="main" busy={changing.busy} disabled={name.trim() === project.name}>
+            Rename
+          </Button>
+        </div>
+      </form>
+    </Card>
   );
 }
 

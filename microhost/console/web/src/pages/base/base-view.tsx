@@ -86,7 +86,7 @@ function Rows({ desk }: { desk: Desk }) {
         onSave={() => void saving.save.run()}
       />
       <Failures table={table} />
-      <Failure error={saving.save.error ?? deleting.error} />
+      <Failure error={saving.save.error ?? saving.resolve.error ?? deleting.error} />
       <Failure error={table.error} onRetry={() => void (table.ready ? table.more() : table.reload())} />
     </>
   );

@@ -43,7 +43,7 @@ export function findChange(row: Row, theirs: ValueMap | null): Conflict | null {
 
 /** Compare a row that takes a key with the item that has it (null: none has). */
 export function findTaken(row: Row, theirs: ValueMap | null): Conflict | null {
-  if (!theirs || isSame(row.now, theirs)) return null;
+  if (!theirs || isSame(row.now, theirs) || (row.over && isSame(row.over, theirs))) return null;
   const fields: FieldConflict[] = [];
   for (const field of new Set([...row.now.keys(), ...theirs.keys()])) {
     const [mine, other] = [row.now.get(field), theirs.get(field)];
@@ -66,5 +66,6 @@ export function settle(conflict: Conflict, choices: Choices): Row | null {
     else now.set(field, other);
   }
   const loaded = kind === "changed" ? theirs : row.loaded;
-  return { ...row, loaded, now: loaded && isSame(loaded, now) ? loaded : now };
+  const over = kind === "exists" ? (theirs ?? undefined) : row.over;
+  return { ...row, loaded, over, now: loaded && isSame(loaded, now) ? loaded : now };
 }

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { ApiError } from "../../lib/api";
-import { parseJson, type ValueMap, writeJson } from "./json";
-import { findConflicts, findProblems, newKey, putAll, saveRows, withKeys } from "./saving";
+import { isSame, parseJson, type ValueMap, writeJson } from "./json";
+import { changesOf, findProblems, makeChanges, newKey, putAll, saveRows, withKeys } from "./saving";
 import type { Row } from "./sheet";
 import { exportItems, readItems } from "./transfer";
+import type { Change } from "./wire";
 
 const item = (text: string) => parseJson(text) as ValueMap;
 const row = (id: number, loaded: string | null, now: string): Row => ({
@@ -28,10 +29,17 @@ function memory(start: string[] = []) {
       for (const each of given) if (!each.has("odd")) items.set(String(each.get("key")), each);
       return new Set(failed.map((each) => String(each.get("key"))));
     },
-    remove: async (key: string) => {
-      calls.push(`remove ${key}`);
-      if (key === "stuck") throw new ApiError(503, ["Later."]);
-      items.delete(key);
+    save: async (changes: Change[]) => {
+      calls.push(`save ${changes.map(({ key }) => key)}`);
+      if (changes.some(({ key }) => key === "stuck")) throw new ApiError(503, ["Later."]);
+      const keys = changes.filter(({ key, was, item }) => {
+        const found = items.get(key);
+        return found ? !was || !isSame(found, was) : was && item;
+      });
+      if (keys.length) throw new ApiError(412, ["Changed."], { keys: keys.map(({ key }) => key) });
+      for (const { key, item } of changes)
+        if (item) items.set(key, item);
+        else items.delete(key);
     },
   };
 }
@@ -65,43 +73,99 @@ describe("putAll", () => {
 });
 
 describe("saveRows", () => {
-  it("tells each row how it went", async () => {
-    const base = memory();
-    const saved = await saveRows([row(1, null, '{"key":"a"}'), row(2, null, '{"key":"b","odd":1}')], base);
-    expect(saved.get(1)).toMatchObject({ failure: null, loaded: item('{"key":"a"}') });
-    expect(saved.get(2)).toMatchObject({ failure: expect.stringContaining("could not store"), loaded: null });
-  });
-
-  it("deletes the old key of a renamed row only after it was stored", async () => {
-    const base = memory(['{"key":"old"}', '{"key":"kept"}']);
-    await saveRows(
-      [row(1, '{"key":"old"}', '{"key":"new"}'), row(2, '{"key":"kept"}', '{"key":"x","odd":1}')],
+  it("stores, renames and replaces as one step", async () => {
+    const base = memory(['{"key":"old","n":1}', '{"key":"a","n":1}']);
+    const saved = await saveRows(
+      [
+        row(1, '{"key":"old","n":1}', '{"key":"new","n":1}'),
+        row(2, '{"key":"a","n":1}', '{"key":"a","n":2}'),
+        row(3, null, '{"key":"b"}'),
+      ],
       base,
     );
-    expect([...base.items.keys()]).toEqual(["kept", "new"]);
-    const saved = await saveRows([row(1, '{"key":"stuck"}', '{"key":"free"}')], base);
-    expect(saved.get(1)!.failure).toContain('"stuck" could not be deleted: Later.');
+    expect(base.calls).toEqual(["save old,new,a,b"]);
+    expect([...base.items.values()].map((each) => writeJson(each))).toEqual([
+      '{"key":"a","n":2}',
+      '{"key":"new","n":1}',
+      '{"key":"b"}',
+    ]);
+    expect("rows" in saved && saved.rows.get(2)).toMatchObject({ loaded: item('{"key":"a","n":2}') });
   });
-});
 
-describe("findConflicts", () => {
-  it("looks at the old key and at the new one", async () => {
-    const base = memory(['{"key":"a","n":2}', '{"key":"b"}', '{"key":"c"}']);
-    const found = await findConflicts(
+  it("lets rows take each other's keys", async () => {
+    const base = memory(['{"key":"a","n":1}', '{"key":"b","n":2}']);
+    const rows = [
+      row(1, '{"key":"a","n":1}', '{"key":"b","n":1}'),
+      row(2, '{"key":"b","n":2}', '{"key":"a","n":2}'),
+    ];
+    expect(changesOf(rows)).toHaveLength(2);
+    expect(await saveRows(rows, base)).toHaveProperty("rows");
+    expect([writeJson(base.items.get("a")!), writeJson(base.items.get("b")!)]).toEqual([
+      '{"key":"a","n":2}',
+      '{"key":"b","n":1}',
+    ]);
+  });
+
+  it("stores nothing when others changed something, and tells what", async () => {
+    const base = memory(['{"key":"a","n":2}', '{"key":"b"}', '{"key":"c"}', '{"key":"e","n":1}']);
+    const told = await saveRows(
       [
         row(1, '{"key":"a","n":1}', '{"key":"b","n":1}'),
         row(2, null, '{"key":"c","n":1}'),
         row(3, null, '{"key":"d"}'),
         row(4, '{"key":"gone"}', '{"key":"gone","n":1}'),
+        row(5, '{"key":"e","n":1}', '{"key":"e","n":2}'),
       ],
       base,
     );
-    expect(found.map(({ kind, key }) => [kind, key])).toEqual([
+    expect("conflicts" in told && told.conflicts.map(({ kind, key }) => [kind, key])).toEqual([
       ["changed", "a"],
       ["exists", "b"],
       ["exists", "c"],
       ["deleted", "gone"],
     ]);
+    expect([base.items.has("d"), writeJson(base.items.get("e")!)]).toEqual([false, '{"key":"e","n":1}']);
+  });
+
+  it("goes on when others did the very same", async () => {
+    const base = memory(['{"key":"a","n":2,"m":1}', '{"key":"b","n":1}']);
+    const rows = [
+      row(1, '{"key":"a","n":1,"m":1}', '{"key":"a","n":2,"m":3}'),
+      row(2, null, '{"key":"b","n":1}'),
+    ];
+    expect(await saveRows(rows, base)).toHaveProperty("rows");
+    expect(writeJson(base.items.get("a")!)).toBe('{"key":"a","n":2,"m":3}');
+  });
+
+  it("replaces what one has chosen to replace, and nothing that came later", async () => {
+    const base = memory(['{"key":"a","n":1}']);
+    const fresh = { ...row(1, null, '{"key":"a","n":3}'), over: item('{"key":"a","n":1}') };
+    base.items.set("a", item('{"key":"a","n":2}'));
+    expect(await saveRows([fresh], base)).toHaveProperty("conflicts");
+    base.items.set("a", item('{"key":"a","n":1}'));
+    expect(await saveRows([fresh], base)).toHaveProperty("rows");
+  });
+
+  it("throws what the host says otherwise", async () => {
+    await expect(saveRows([row(1, null, '{"key":"stuck"}')], memory())).rejects.toThrow("Later.");
+  });
+});
+
+describe("makeChanges", () => {
+  it("leaves out what others changed, and tells why", async () => {
+    const base = memory(['{"key":"a","n":2}', '{"key":"b"}']);
+    const failures = await makeChanges(
+      [
+        { key: "a", was: item('{"key":"a","n":1}'), item: null },
+        { key: "b", was: item('{"key":"b"}'), item: null },
+        { key: "gone", was: item('{"key":"gone"}'), item: null },
+      ],
+      base,
+    );
+    expect([...failures]).toEqual([["a", "Someone else changed it since it was fetched."]]);
+    expect([...base.items.keys()]).toEqual(["a"]);
+    const stuck = await makeChanges([{ key: "stuck", was: null, item: item('{"key":"stuck"}') }], base);
+    expect([...stuck]).toEqual([["stuck", "Later."]]);
   });
 });
 

@@ -1,4 +1,4 @@
-/** Save edited and new rows: look what others changed, then store, and tell of each row how it went. */
+/** Save edited and new rows as one step, or find out what others changed meanwhile; store and delete many items. */
 
 import type { ApiError } from "../../lib/api";
 import { asApiError } from "../../lib/loading";
@@ -6,10 +6,11 @@ import { type Conflict, findChange, findTaken } from "./conflicts";
 import type { ValueMap } from "./json";
 import { problemOfItem } from "./keeping";
 import { type Row, renamedFrom } from "./sheet";
-import type { Wire } from "./wire";
+import { type Change, changedKeys, type Wire } from "./wire";
 
 export const PUT_ITEMS = 25;
 const AT_ONCE = 6;
+const TRIES = 3;
 
 /** Give each row a key that has none. */
 export function withKeys(rows: readonly Row[], makeKey: () => string = newKey): Row[] {
@@ -42,16 +43,88 @@ export function findProblems(rows: readonly Row[], all: readonly Row[]): Map<num
   return problems;
 }
 
-/** Fetch the rows' items again and tell what others changed. Throws ApiError. */
-export async function findConflicts(rows: readonly Row[], wire: Pick<Wire, "find">): Promise<Conflict[]> {
-  const found = await eachAtOnce(rows, async (row) => {
+/** What is to change on the host. A key that one row leaves may be the one that another takes: that is one change. */
+export function changesOf(rows: readonly Row[]): Change[] {
+  const changes = new Map<string, Change>();
+  for (const row of rows) {
+    const before = renamedFrom(row);
+    if (before !== null) changes.set(before, { key: before, was: row.loaded, item: null });
+  }
+  for (const row of rows) {
+    const key = String(row.now.get("key"));
+    const seen = [changes.get(key)?.was, row.loaded, row.over].find((each) => each?.get("key") === key);
+    changes.set(key, { key, was: seen ?? null, item: row.now });
+  }
+  return [...changes.values()];
+}
+
+export type Saved = { rows: Map<number, Row> } | { conflicts: Conflict[] };
+
+/** Store rows as one step, if nobody has changed their items since; else nothing is stored, and the conflicts are told. Throws ApiError. */
+export async function saveRows(rows: readonly Row[], wire: Pick<Wire, "find" | "save">): Promise<Saved> {
+  let seen = rows;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await wire.save(changesOf(seen));
+      const saved = rows.map((row): Row => ({ ...row, loaded: row.now, over: undefined, failure: null }));
+      return { rows: new Map(saved.map((row) => [row.id, row])) };
+    } catch (thrown) {
+      if (!changedKeys(thrown) || tries === TRIES) throw thrown;
+    }
+    const looked = await lookAgain(seen, wire);
+    if (looked.conflicts.length) return { conflicts: looked.conflicts };
+    seen = looked.rows; // what others did is what is to be saved here
+  }
+}
+
+/** Fetch the rows' items again: what conflicts with them, and the rows as they stand to what was fetched. Throws ApiError. */
+async function lookAgain(rows: readonly Row[], wire: Pick<Wire, "find">) {
+  const left = new Set(rows.map(renamedFrom));
+  const looked = await eachAtOnce(rows, async (row) => {
     const before = row.loaded?.get("key");
     const key = String(row.now.get("key"));
-    const changed = typeof before === "string" ? findChange(row, await wire.find(before)) : null;
-    const taken = before === key ? null : findTaken(row, await wire.find(key));
-    return [changed, taken];
+    const loaded = typeof before === "string" ? await wire.find(before) : null;
+    const over = before === key || left.has(key) ? null : await wire.find(key);
+    const conflicts = [findChange(row, loaded), findTaken(row, over)];
+    return { conflicts, row: { ...row, loaded: loaded ?? row.loaded, over: over ?? undefined } };
   });
-  return found.flat().filter((each) => each !== null);
+  return {
+    conflicts: looked.flatMap((each) => each.conflicts.filter((found) => found !== null)),
+    rows: looked.map((each) => each.row),
+  };
+}
+
+const CHANGED = "Someone else changed it since it was fetched.";
+
+/** Make changes in steps of 25, without those of items that someone else has changed. Gives the failures by key; never throws. */
+export async function makeChanges(
+  changes: readonly Change[],
+  wire: Pick<Wire, "save">,
+): Promise<Map<string, string>> {
+  const failures = new Map<string, string>();
+  for (let start = 0; start < changes.length; start += PUT_ITEMS)
+    await makeStep(changes.slice(start, start + PUT_ITEMS), wire, failures);
+  return failures;
+}
+
+async function makeStep(
+  step: Change[],
+  wire: Pick<Wire, "save">,
+  failures: Map<string, string>,
+): Promise<void> {
+  try {
+    if (step.length) await wire.save(step);
+  } catch (thrown) {
+    const changed = changedKeys(thrown);
+    const failed = changed ? step.filter(({ key }) => changed.has(key)) : step;
+    for (const { key } of failed) failures.set(key, changed ? CHANGED : asApiError(thrown).message);
+    if (failed.length)
+      await makeStep(
+        step.filter((each) => !failed.includes(each)),
+        wire,
+        failures,
+      );
+  }
 }
 
 /** Do something with each, a few at once, in order. */
@@ -98,31 +171,3 @@ async function putStep(
 }
 
 const isRefusal = ({ status }: ApiError) => status === 400 || status === 413;
-
-/** Store rows, and delete what was renamed. Gives each row as it is afterwards. */
-export async function saveRows(
-  rows: readonly Row[],
-  wire: Pick<Wire, "put" | "remove">,
-): Promise<Map<number, Row>> {
-  const failures = await putAll(
-    rows.map((row) => row.now),
-    wire,
-  );
-  const saved = await eachAtOnce(rows, async (row): Promise<Row> => {
-    const failure = failures.get(String(row.now.get("key")));
-    if (failure !== undefined) return { ...row, failure };
-    const before = renamedFrom(row);
-    const left = before === null ? null : await removeOld(before, wire);
-    return { ...row, loaded: row.now, failure: left };
-  });
-  return new Map(saved.map((row) => [row.id, row]));
-}
-
-async function removeOld(key: string, wire: Pick<Wire, "remove">): Promise<string | null> {
-  try {
-    await wire.remove(key);
-    return null;
-  } catch (thrown) {
-    return `Stored under its new key, but "${key}" could not be deleted: ${asApiError(thrown).message}`;
-  }
-}

@@ -8,6 +8,8 @@ export interface Row {
   /** As it was fetched; null: a new one. */
   loaded: ValueMap | null;
   now: ValueMap;
+  /** What was seen under the key that it takes, and is to be replaced. */
+  over?: ValueMap | undefined;
   /** Why it could not be saved. */
   failure: string | null;
 }

@@ -3,12 +3,12 @@
 import { confirm } from "../../components/dialog";
 import { toast } from "../../components/feedback";
 import { plural } from "../../lib/format";
-import { type Action, asApiError, useAction } from "../../lib/loading";
+import { type Action, useAction } from "../../lib/loading";
 import type { ValueMap } from "./json";
-import { eachAtOnce, putAll } from "./saving";
+import { makeChanges } from "./saving";
 import { type Row, removeRows, replaceRows, undo } from "./sheet";
 import type { Table } from "./use-table";
-import type { Wire } from "./wire";
+import type { Change, Wire } from "./wire";
 
 interface Selection {
   selected: ReadonlySet<number>;
@@ -21,14 +21,12 @@ export function useDeleting(table: Table, wire: Wire, { selected, setSelected }:
     const rows = table.current().rows.filter((row) => selected.has(row.id));
     const stored = rows.filter((row) => row.loaded);
     if (stored.length && !(await ask(stored))) return;
+    const said = await makeChanges(stored.map(deletion), wire);
     const failures = new Map<number, Row>();
-    await eachAtOnce(stored, async (row) => {
-      try {
-        await wire.remove(String(row.loaded!.get("key")));
-      } catch (thrown) {
-        failures.set(row.id, { ...row, failure: `Not deleted: ${asApiError(thrown).message}` });
-      }
-    });
+    for (const row of stored) {
+      const failure = said.get(String(row.loaded!.get("key")));
+      if (failure) failures.set(row.id, { ...row, failure: `Not deleted: ${failure}` });
+    }
     const gone = rows.filter((row) => !failures.has(row.id));
     table.change((sheet) => replaceRows(removeRows(sheet, new Set(gone.map(({ id }) => id))), failures));
     setSelected(new Set(failures.keys()));
@@ -36,6 +34,8 @@ export function useDeleting(table: Table, wire: Wire, { selected, setSelected }:
     if (gone.length) toast(`${plural(gone.length, "row")} deleted`, restoring(items, table, wire));
   });
 }
+
+const deletion = ({ loaded }: Row): Change => ({ key: String(loaded!.get("key")), was: loaded, item: null });
 
 function ask(rows: Row[]): Promise<boolean> {
   const [first] = rows;
@@ -51,7 +51,8 @@ function ask(rows: Row[]): Promise<boolean> {
 function restoring(items: ValueMap[], table: Table, wire: Wire) {
   if (!items.length) return undefined;
   const run = async () => {
-    const failures = await putAll(items, wire);
+    const back = items.map((item): Change => ({ key: String(item.get("key")), was: null, item }));
+    const failures = await makeChanges(back, wire);
     if (failures.size) toast(`${plural(failures.size, "item")} could not be put back`);
     else toast(`${plural(items.length, "item")} put back; Fetch shows them`);
     if (!failures.size && table.current().rows.every((row) => row.now === row.loaded)) await table.reload();

@@ -1,6 +1,6 @@
 /** Speak to a Base: items as they are kept, not as JavaScript's numbers would have them. */
 
-import { ApiError, request, url } from "../../lib/api";
+import { API, ApiError, request, url } from "../../lib/api";
 import { parseJson, type Value, type ValueMap, writeJson } from "./json";
 import { pageBody } from "./queries";
 
@@ -8,6 +8,13 @@ export interface FetchedPage {
   items: ValueMap[];
   /** Where the next page begins; null: this was the last. */
   last: string | null;
+}
+
+/** What an item is to become if it is still as it was seen; null: there is none. */
+export interface Change {
+  key: string;
+  was: ValueMap | null;
+  item: ValueMap | null;
 }
 
 /** What is asked of a Base. Everything throws ApiError. */
@@ -20,7 +27,8 @@ export interface Wire {
   find(key: string): Promise<ValueMap | null>;
   /** Store up to 25 items; gives those that failed, as keys. */
   put(items: ValueMap[]): Promise<Set<string>>;
-  remove(key: string): Promise<void>;
+  /** Make all changes or none: 412 when items are not as they were seen (see `changedKeys`). */
+  save(changes: Change[]): Promise<void>;
 }
 
 /** Open a Base of a project, given by its id. */
@@ -51,9 +59,24 @@ export function openBase(project: string, base: string): Wire {
         asItems(asMap(answer.get("failed")).get("items")).map((item) => String(item.get("key"))),
       );
     },
-    remove: async (key) => void (await send("DELETE", url`/items/${key}`)),
+    save: async (changes) => {
+      const body = new Map([["changes", changes.map(({ key, was, item }) => toMap({ key, was, item }))]]);
+      await request(API + url`/projects/${project}/bases/${base}/changes`, {
+        method: "POST",
+        body: writeJson(body),
+        headers: { "content-type": "application/json" },
+      });
+    },
   };
 }
+
+/** The keys of the items that were not as they had been seen; null: that is not why it failed. */
+export function changedKeys(thrown: unknown): Set<string> | null {
+  if (!(thrown instanceof ApiError) || thrown.status !== 412) return null;
+  return new Set(Array.isArray(thrown.body.keys) ? thrown.body.keys.map(String) : []);
+}
+
+const toMap = (fields: Record<string, Value>): ValueMap => new Map(Object.entries(fields));
 
 function asMap(value: Value | undefined): ValueMap {
   return value instanceof Map ? value : new Map();

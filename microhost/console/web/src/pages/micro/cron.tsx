@@ -11,6 +11,7 @@ import { api, withQuery } from "../../lib/api";
 import { absolute, duration } from "../../lib/format";
 import { type Loaded, useAction, useLoad } from "../../lib/loading";
 import type { Event, Micro, Schedule } from "../../lib/types";
+import { CronCheck } from "./cron-check";
 import { CronHelp, EXAMPLES } from "./cron-help";
 import styles from "./micro.module.css";
 import { apiOf, type PartProps, partOf } from "./place";
@@ -165,6 +166,7 @@ function SetSchedule({ micro, reload }: PartProps) {
           <CalendarClock size={16} aria-hidden="true" /> Set
         </Button>
       </div>
+      {text.trim() && text.trim() !== micro.cron && !setting.error && <CronCheck expression={text.trim()} />}
       <datalist id="schedules">
         {EXAMPLES.map(([expression, meaning]) => (
           <option key={expression} value={expression}>

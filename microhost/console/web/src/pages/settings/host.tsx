@@ -1,5 +1,6 @@
 import { Show } from "../../components/feedback";
 import { Card } from "../../components/page";
+import { plural } from "../../lib/format";
 import { useLoad } from "../../lib/loading";
 import type { Doctor } from "../../lib/types";
 
@@ -22,6 +23,10 @@ export function HostTab() {
                   <dt>Sandbox</dt>
                   <dd>
                     <Health doctor={doctor.data} />
+                  </dd>
+                  <dt>Not recorded</dt>
+                  <dd>
+                    <Dropped {...doctor.data.dropped} />
                   </dd>
                   <dt>Runtimes</dt>
                   <dd>{doctor.data.runtimes.map((each) => `${each.name} (${each.version})`).join(", ")}</dd>
@@ -51,6 +56,18 @@ function Health({ doctor }: { doctor: Doctor }) {
     </span>
   ) : (
     <span class="badge good">all guards enforced</span>
+  );
+}
+
+function Dropped({ events, exchanges }: Doctor["dropped"]) {
+  if (!events && !exchanges) return "Nothing since the start of the host.";
+  return (
+    <>
+      <span class="badge warn">
+        {plural(events, "event")} and the contents of {plural(exchanges, "request")}
+      </span>
+      <p class="help">Since the start of the host: they came too fast, or the disk is slow or nearly full.</p>
+    </>
   );
 }
 

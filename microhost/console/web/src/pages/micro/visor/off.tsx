@@ -19,7 +19,8 @@ export function VisorIsOff({ micro, reload }: { micro: Micro; reload: () => Prom
         <p class="soft">
           Events and their logs are listed here anyway. Turned on, Visor keeps each request and response, too:
           headers and up to 64 KiB of the bodies, for 14 days, so that you can look into them and send them
-          again. Credentials in headers and addresses are hidden before anything is stored.
+          again. Credentials in headers and addresses are hidden before anything is stored. What was kept
+          before it was turned off stays for the rest of its 14 days.
         </p>
         <Failure error={enabling.error} />
       </div>
