@@ -1,7 +1,8 @@
 """Say how slow this machine is: one factor for every wait of the tests.
 
 `TEST_SLOWNESS=10` lets each wait and each measured promise have ten times as long; unset it is 1. It is for machines that
-emulate their processors (`make test-vm`). It changes nothing in what is tested: no limit of the product, no attack.
+emulate their processors (`make test-vm`). It changes nothing in what is tested: no attack, and no limit of the product but how long the
+warden of tests/escapes waits for what it killed.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox import kernel, wire
+from sandbox import executors, kernel, wire
 from sandbox.client import Evidence, Lease, SandboxInfo, TemplateState, WardenClient
 from sandbox.policy import Guards
 from sandbox.warden import WardenSettings, run
@@ -446,6 +446,7 @@ def be_warden(
 ) -> None:
     """Run in the child: be the warden, in a process group of its own."""
     os.setpgid(0, 0)
+    executors.KILL_S = slow(executors.KILL_S)
     if network is not None:
         with Path("/run/netns", network).open() as namespace:
             kernel.enter_network(namespace.fileno())

@@ -42,7 +42,7 @@ class Service(Host):
     def stop(self) -> int:
         self.client.close()
         subprocess.run(["systemctl", "stop", UNIT], check=True, timeout=slow(30))
-        return self.process.wait(slow(10))
+        return self._wait()
 
     def kill_main(self) -> None:
         """Kill the parent of all; the rest is left to itself and to systemd."""
@@ -50,7 +50,13 @@ class Service(Host):
         subprocess.run(
             ["systemctl", "kill", "--kill-who=main", "--signal=KILL", UNIT], check=True, timeout=slow(10)
         )
-        self.process.wait(slow(30))
+        self._wait()
+
+    def _wait(self) -> int:
+        status = self.process.wait(slow(30))
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
 
 
 def test_a_service_serves_in_its_delegated_groups_and_leaves_nothing(tmp_path: Path) -> None:
