@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.driving import Micro, stream, wait_until, zip_app, zip_files
+from tests.slowness import slow
 
 pytestmark = pytest.mark.root
 MakeMicro = Callable[..., Micro]
@@ -60,7 +61,7 @@ def test_what_does_not_end_is_ended_at_the_deadline_with_all_it_started(stubborn
     took_s = time.monotonic() - begun
     assert answer.status_code == 502
     assert "timeout" in answer.text
-    assert TIMEOUT_S - 0.05 <= took_s <= TIMEOUT_S + 0.5
+    assert TIMEOUT_S - 0.05 <= took_s <= TIMEOUT_S + slow(0.5)
     # executors of one Micro share a view of processes: what was left would be seen by the next one
     wait_until(lambda: int(stubborn.call("/count").text) <= quiet + 1, "no process is left", timeout_s=5)
 
@@ -74,7 +75,7 @@ def test_a_stream_without_end_is_cut_at_the_deadline(stubborn: Micro) -> None:
     begun = time.monotonic()
     with stream(stubborn, "/endless") as answer, pytest.raises(Exception, match="incomplete|closed|peer"):
         answer.read()
-    assert TIMEOUT_S - 0.05 <= time.monotonic() - begun <= TIMEOUT_S + 0.5
+    assert TIMEOUT_S - 0.05 <= time.monotonic() - begun <= TIMEOUT_S + slow(0.5)
     event = wait_until(lambda: [e for e in stubborn.events() if e["path"] == "/endless"], "the event")[0]
     assert event["cause"] == "timeout"
 
@@ -87,11 +88,14 @@ def test_an_import_without_end_is_refused_and_leaves_the_former_code_serving(stu
 
 
 def test_a_raised_limit_of_memory_holds_what_the_ordinary_one_does_not(new_micro: MakeMicro) -> None:
-    micro = new_micro()
+    micro = new_micro(timeout_s=slow(10.0))
     micro.must_deploy(zip_app("memory-hog"))
-    assert micro.call("/take/700").status_code == 502
+    answer = micro.call("/take/700")
+    assert answer.status_code == 502
+    assert "memory" in answer.text
     micro.change(memory_mb=1024)
-    assert micro.call("/take/700").status_code == 200
+    answer = micro.call("/take/700")
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_line_of_10_mb_without_an_end_is_cut(new_micro: MakeMicro) -> None:
