@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Bytecode of our own code is written at setup, not by a privileged process at run time.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages console check test test-long demo bench screenshots serve clean
+.PHONY: help setup packages console check test test-long test-vm demo bench screenshots serve clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,7 @@ test: DEBIAN_PACKAGES += zsh
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 test: DEBIAN_PACKAGES += chromium
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
+test-vm: DEBIAN_PACKAGES += qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
 packages:
 	@missing=$$(for each in $(DEBIAN_PACKAGES); do dpkg -s $$each >/dev/null 2>&1 || echo $$each; done); \
@@ -66,6 +67,9 @@ test: setup  ## the whole suite but the long soaks (about ten minutes)
 test-long: setup  ## the soaks
 	$(RUN) pytest -q -m long $(PYTEST)
 
+test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
+	$(RUN) python -m tests.vm $(VM)
+
 demo: setup  ## a host, the sample Micros, calls, a run, a cron: all of it, in under two minutes
 	$(RUN) python -m tests.demo
 
@@ -79,4 +83,4 @@ serve: setup  ## run the host: http://localhost:8000, data in ./data
 	$(RUN) microhost serve --data data
 
 clean:  ## remove what setup and the tools made (never your data)
-	rm -rf $(STATIC) $(WEB)/node_modules .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	rm -rf $(STATIC) $(WEB)/node_modules .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache bench.json

@@ -8,8 +8,9 @@ Theory of operation
     Processes are in leaves only. Version 1: the same tree in each of memory, pids, cpu, cpuacct, and, where
     the machine also mounts the (empty) unified hierarchy, there too for `cgroup.kill` and `cgroup.freeze`;
     otherwise in `freezer`, and a kill is freeze, SIGKILL to each, thaw, repeated by the caller until nothing
-    is left. Version 2: one tree; the warden moves itself into a leaf of its own so that controllers can be
-    switched on below. A process joins in the order pids, memory, freezer, cpu: the first join after a quiet
+    is left. Version 2: one tree; a group that has processes cannot hand controllers on, so the warden and whatever
+    else is in its group move into a leaf beside the tree (`microhost-warden`, which all wardens of that group share and
+    which nobody kills). A process joins in the order pids, memory, freezer, cpu: the first join after a quiet
     moment waits 8 to 16 ms for the kernel, so it is kept off every path that somebody waits on.
 """
 
@@ -25,6 +26,8 @@ from pathlib import Path
 JOIN_ORDER = ("pids", "memory", "freezer", "cpu", "cpuacct")
 NEEDED = ("memory", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
+WARDEN_LEAF = "microhost-warden"
+MOVES_MAX = 100
 
 
 class CgroupError(Exception):
@@ -66,6 +69,8 @@ def find_layout(mounts: str, own: str) -> Layout:
         _, mounted_at, kind, options = line.split()[:4]
         if kind == "cgroup2":
             unified = _below(mounted_at, paths.get("", "/"))
+            if unified.name == WARDEN_LEAF:
+                unified = unified.parent
         elif kind == "cgroup":
             for name in set(JOIN_ORDER) & set(options.split(",")):
                 controllers[name] = _below(mounted_at, paths.get(name, "/"))
@@ -85,6 +90,13 @@ def find_layout(mounts: str, own: str) -> Layout:
             "Processes cannot be frozen here: mount the freezer control group or the unified hierarchy."
         )
     return Layout(controllers, unified, 1)
+
+
+def hands_on(layout: Layout) -> bool:
+    """Tell whether groups can be limited here as things are, without moving a process (version 2: a warden has been here)."""
+    if layout.version == 1 or layout.unified is None:
+        return True
+    return set(NEEDED) <= set(_read(layout.unified / "cgroup.subtree_control").split())
 
 
 def _own_paths(own: str) -> dict[str, str]:
@@ -108,7 +120,7 @@ class Tree:
         self.name = name
 
     def open(self) -> None:
-        """Make the tree; on version 2 move this process into a leaf of it and switch the controllers on.
+        """Make the tree; on version 2 move this process into a leaf beside it and switch the controllers on.
 
         Raises: CgroupError when it may not.
         """
@@ -136,21 +148,29 @@ class Tree:
 
     def remove(self) -> bool:
         """Kill whatever lives in the tree and remove it, once; tell whether nothing is left (else call again)."""
-        if self.layout.version == 2:
-            with contextlib.suppress(OSError):
-                _write(self.layout.directories()[0] / "cgroup.procs", "0")
         return remove_places(self.places())
 
     def _prepare_v2(self) -> None:
         base = self.layout.directories()[0]
-        warden = self.group("warden")
-        warden.create()
-        warden.join(0)
-        for pid in _read_pids(base / "cgroup.procs"):
-            with contextlib.suppress(OSError):
-                warden.join(pid)
+        leaf = base / WARDEN_LEAF
+        leaf.mkdir(exist_ok=True)
+        _write(leaf / "cgroup.procs", "0")
+        # the root of all groups alone may have processes beside groups; what lives there is not ours to move
+        if (base / "cgroup.type").exists():
+            _move_all(base / "cgroup.procs", leaf / "cgroup.procs")
         _switch_on(base)
         _switch_on(base / self.name)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move every process; again for those that were forked meanwhile."""
+    for _ in range(MOVES_MAX):
+        pids = _read_pids(source)
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                _write(target, str(pid))
 
 
 class Group:
@@ -185,14 +205,22 @@ class Group:
         return any(os.path.isdir(each) for each in self._directories)
 
     def limit(
-        self, *, memory_bytes: int | None = None, tasks: int | None = None, weight: int | None = None
+        self,
+        *,
+        memory_bytes: int | None = None,
+        tasks: int | None = None,
+        weight: int | None = None,
+        dies_whole: bool = True,
     ) -> None:
         """Set hard limits; `weight` is the share of the processors, 100 being usual.
+
+        When memory runs out, the kernel ends the group with all that is in it (`dies_whole`, version 2 only) or what it
+        chooses among its processes, which is one group at most where those below die whole.
 
         Raises: OSError when the kernel refuses.
         """
         if self.layout.version == 2:
-            self._limit_v2(memory_bytes, tasks, weight)
+            self._limit_v2(memory_bytes, tasks, weight, dies_whole)
             return
         if memory_bytes is not None:
             _write(self._file("memory", "memory.limit_in_bytes"), str(memory_bytes))
@@ -203,13 +231,15 @@ class Group:
         if weight is not None and "cpu" in self.layout.controllers:
             _write(self._file("cpu", "cpu.shares"), str(weight * 1024 // 100))
 
-    def _limit_v2(self, memory_bytes: int | None, tasks: int | None, weight: int | None) -> None:
+    def _limit_v2(
+        self, memory_bytes: int | None, tasks: int | None, weight: int | None, dies_whole: bool
+    ) -> None:
         directory = self._directories[0]
         if memory_bytes is not None:
             _write(f"{directory}/memory.max", str(memory_bytes))
             with contextlib.suppress(OSError):  # only with swap
                 _write(f"{directory}/memory.swap.max", "0")
-            _write(f"{directory}/memory.oom.group", "1")
+            _write(f"{directory}/memory.oom.group", str(int(dies_whole)))
         if tasks is not None:
             _write(f"{directory}/pids.max", str(tasks))
         if weight is not None:

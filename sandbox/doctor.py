@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import bwrap, interpreters, kernel, policy, visible
-from sandbox.cgroups import CgroupError, Group, Layout, Tree, find_layout
+from sandbox.cgroups import CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
@@ -307,11 +307,11 @@ def _try_control_groups() -> Iterator[Guard]:
 def _try_group(layout: Layout, tree: Tree, group: Group) -> Iterator[Guard]:
     version = f"control groups version {layout.version}"
     advice = "Run as root, or start it as a service with Delegate=yes."
-    if layout.version == 2 and os.geteuid() == 0:
+    if layout.version == 2 and not hands_on(layout):
         yield from _look_at_v2(layout)
         return
     try:
-        tree.group().create()
+        tree.group().create_inner()
         group.create()
         group.limit(memory_bytes=64 << 20, tasks=16)
     except (OSError, CgroupError) as error:
@@ -353,7 +353,7 @@ def _try_group(layout: Layout, tree: Tree, group: Group) -> Iterator[Guard]:
 def _look_at_v2(layout: Layout) -> Iterator[Guard]:
     """Look only: to try more this process would have to move, which the warden does when it starts."""
     assert layout.unified is not None
-    version = "control groups version 2"
+    version = "control groups version 2, as far as can be seen before the start"
     able = set((layout.unified / "cgroup.controllers").read_text().split())
     writable = os.access(layout.unified / "cgroup.subtree_control", os.W_OK)
     kill = (layout.unified / "cgroup.kill").exists() or layout.unified == Path("/sys/fs/cgroup")

@@ -125,10 +125,7 @@ class Doorbell:
             asyncio.get_running_loop().call_soon(self._look_again)
 
     def _set_v2(self) -> None:
-        with (
-            contextlib.suppress(OSError),
-            open(self._group.memory_file("memory.high"), "w") as file,
-        ):
+        with open(self._group.memory_file("memory.high"), "w") as file:
             file.write(str(self._threshold_bytes()))
 
     def _look_again(self) -> None:

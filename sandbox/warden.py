@@ -205,7 +205,9 @@ class Warden:
         host.create()
         host.limit(weight=HOST_WEIGHT)
         micros.create_inner()
-        micros.limit(memory_bytes=int(_machine_memory_bytes() * MACHINE_SHARE), weight=MICROS_WEIGHT)
+        # when all of them together are too large, one execution pays for it and not everybody
+        share_bytes = int(_machine_memory_bytes() * MACHINE_SHARE)
+        micros.limit(memory_bytes=share_bytes, weight=MICROS_WEIGHT, dies_whole=False)
 
     async def _check_guards(self) -> bool:
         """Refuse to serve on a machine that lacks a guard, unless the operator named it."""

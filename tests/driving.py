@@ -21,12 +21,14 @@ from typing import Any, TypeVar
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from tests.slowness import slow
+
 T = TypeVar("T")
 
 APPS = Path(__file__).parent / "apps"
-START_DEADLINE_S = 60.0
-STOP_DEADLINE_S = 20.0
-CALL_TIMEOUT_S = 60.0
+START_DEADLINE_S = slow(60.0)
+STOP_DEADLINE_S = slow(20.0)
+CALL_TIMEOUT_S = slow(60.0)
 
 
 def zip_files(files: Mapping[str, str | bytes]) -> bytes:
@@ -52,6 +54,7 @@ def zip_app(name: str, **more: str | bytes) -> bytes:
 
 def wait_until(probe: Callable[[], T], wanted: str, *, timeout_s: float = 15.0, every_s: float = 0.05) -> T:
     """Poll until `probe` gives something true. Raises: AssertionError that names what was wanted."""
+    timeout_s = slow(timeout_s)
     deadline = time.monotonic() + timeout_s
     while True:
         found = probe()
@@ -219,7 +222,7 @@ class Micro:
         """Upload a bundle."""
         headers = {"Content-Type": "application/zip", **more.pop("headers", {})}
         return self.host.api(
-            "POST", f"{self.at}/deployments", content=bundle, headers=headers, timeout=180.0, **more
+            "POST", f"{self.at}/deployments", content=bundle, headers=headers, timeout=slow(180.0), **more
         )
 
     def must_deploy(self, bundle: bytes) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from sandbox import wire
 from sandbox.client import Evidence, Lease, SandboxInfo, TemplateState, WardenClient
 from sandbox.policy import Guards
 from sandbox.warden import WardenSettings, run
+from tests.slowness import slow
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
@@ -61,7 +62,8 @@ class AttackError(AssertionError):
 
 
 def until(fact: Callable[[], T], what: str, *, within_s: float = 15.0) -> T:
-    """Wait until `fact()` is true and give it; fail with `what` when it never becomes so."""
+    """Wait until `fact()` is true and give it; fail with `what` when it never becomes so (longer on a slow machine)."""
+    within_s = slow(within_s)
     deadline = time.monotonic() + within_s
     while True:
         found = fact()
@@ -114,7 +116,7 @@ class Lab:
 
     def accept(self, *, within_s: float = 20.0) -> tuple[WardenClient, int]:
         """Take the channel of the next host that the warden starts; gives its client and its pid."""
-        self._server.settimeout(within_s)
+        self._server.settimeout(slow(within_s))
         connection, _ = self._server.accept()
         data, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
         self._hosts.append(connection)
@@ -137,7 +139,7 @@ class Lab:
 
     def run(self, work: Coroutine[Any, Any, T], *, within_s: float = 60.0) -> T:
         """Run a coroutine on the lab's loop and give its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(slow(within_s))
 
     def bundle(self, files: Mapping[str, str | bytes]) -> str:
         """Put code into the data directory; gives the revision's id."""
@@ -218,7 +220,7 @@ class Lab:
             os.kill(self.process.pid or 0, signal.SIGTERM)
         for each in (*self._hosts, self._server):
             each.close()
-        self.process.join(20)
+        self.process.join(slow(20))
         for client in self._clients:
             self._loop.call_soon_threadsafe(client.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -319,12 +321,12 @@ class Executor:
             b"80",
         ]
         meta = b"\0".join(fields)
-        self.lease.channel.settimeout(30)
+        self.lease.channel.settimeout(slow(30))
         self.lease.channel.sendall(struct.pack(">II", len(meta), len(body)) + meta + body)
 
     def read_frame(self, *, within_s: float = 30.0) -> tuple[bytes, bytes]:
         """Give the next frame: its meta and its body."""
-        self.lease.channel.settimeout(within_s)
+        self.lease.channel.settimeout(slow(within_s))
         head = self._read_exactly(8)
         meta, body = struct.unpack(">II", head)
         return self._read_exactly(meta), self._read_exactly(body)
@@ -435,20 +437,24 @@ def find_group(name: str, controller: str = "unified") -> Path:
 
 
 def find_groups(name: str, controller: str = "unified") -> list[Path]:
-    """Find every control group directory `name` in one hierarchy."""
-    base = next(
-        (
-            line.split()[1]
-            for line in Path("/proc/mounts").read_text().splitlines()
-            if (
-                line.split()[2] == "cgroup2"
-                if controller == "unified"
-                else line.split()[2] == "cgroup" and controller in line.split()[3].split(",")
-            )
-        ),
-        None,
-    )
-    return [Path(where) for where, _, _ in os.walk(base or "/nonexistent") if where.endswith(f"/{name}")]
+    """Find every control group directory `name` in one hierarchy; version 2 has one for all controllers."""
+    return [Path(where) for where, _, _ in os.walk(hierarchy(controller)) if where.endswith(f"/{name}")]
+
+
+def hierarchy(controller: str) -> Path:
+    """Give where a controller's control groups are mounted; the unified hierarchy when it has none of its own."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    own = [each[1] for each in mounts if each[2] == "cgroup" and controller in each[3].split(",")]
+    unified = [each[1] for each in mounts if each[2] == "cgroup2"]
+    return Path([*own, *unified, "/nonexistent"][0])
+
+
+def used_cpu_s(group: Path) -> float:
+    """Give the processor time of a group of `cpuacct`, or of version 2."""
+    if (group / "cpuacct.usage").exists():
+        return int((group / "cpuacct.usage").read_text()) / 1e9
+    found = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    return int(found["usage_usec"]) / 1e6
 
 
 def pids_in(group: Path) -> list[int]:

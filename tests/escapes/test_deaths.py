@@ -24,6 +24,8 @@ from escape_lab import (
     until,
 )
 
+from tests.slowness import slow
+
 pytestmark = pytest.mark.root
 
 NewLab = Callable[..., Lab]
@@ -66,14 +68,14 @@ def test_kill_9_of_the_warden_ends_every_process(new_lab: NewLab) -> None:
     os.kill(lab.process.pid or 0, signal.SIGKILL)
     until(lambda: not any(map(is_alive, pids)), "the end of all processes", within_s=2)
     until(lambda: not pids_of_uids(BASE), "no process of our user ids", within_s=2)
-    lab.process.join(5)
+    lab.process.join(slow(5))
 
 
 def test_the_next_start_removes_what_a_killed_warden_left(new_lab: NewLab) -> None:
     lab = new_lab()
     lab.start(DAEMONS).lease().attack()
     os.kill(lab.process.pid or 0, signal.SIGKILL)
-    lab.process.join(5)
+    lab.process.join(slow(5))
     assert groups_left(lab), "a killed warden leaves its control groups"
     again = new_lab(data=lab.data)
     micros = [each for g in groups_left(again) for each in g.glob("micros/m*/s*")]
@@ -90,7 +92,7 @@ def test_a_second_warden_of_the_same_data_directory_is_refused_in_one_sentence(l
         raise SystemExit(run(WardenSettings(Path({str(lab.data)!r}), Path('runtimes/python'), port=0), ['/bin/true']))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=20
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=slow(20)
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "Another microhost is using" in done.stderr

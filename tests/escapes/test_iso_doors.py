@@ -19,6 +19,7 @@ from escape_lab import MIB, Lab, Micro, until
 from sandbox.client import WardenError
 from sandbox.doors import ADDRESS, PORTS
 from sandbox.policy import Guards
+from tests.slowness import slow
 
 pytestmark = pytest.mark.root
 
@@ -84,7 +85,7 @@ def answering(lab: Lab, micro: Micro, answer: bytes = b"the host") -> Iterator[N
         for each in doors:
             each.shutdown(socket.SHUT_RD)  # wakes the accept, and only that of this test's sandbox
         for each in threads:
-            each.join(5)
+            each.join(slow(5))
         for each in doors:
             each.close()
 
@@ -202,7 +203,7 @@ def test_the_doors_outlive_the_host_and_the_next_one_gets_them(new_lab: Callable
     lab.serve()
     with answering(lab, micro):
         assert micro.attack(f"connect,{ADDRESS},80") == "the host"
-    assert time.monotonic() - killed_at < 2.0
+    assert time.monotonic() - killed_at < slow(2.0)
 
 
 def test_two_hosts_hold_them_at_once_during_a_graceful_restart(new_lab: Callable[..., Lab]) -> None:

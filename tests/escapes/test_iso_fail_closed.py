@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.slowness import slow
+
 pytestmark = pytest.mark.root
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ sys.exit(run(settings, [sys.executable, "-c", "print('the host was started', flu
 def serve_without(guard: str, data: Path, *accepted: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-B", "-c", PROGRAM, str(data), guard, *accepted],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=slow(60),
     )  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def test_without_bubblewrap_nothing_starts(tmp_path: Path) -> None:
     command = Path(sys.executable).parent / "microhost"
     hide = f"mount --bind /dev/null {bwrap} && exec {command} serve --data {tmp_path / 'data'} --port 0"
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", hide], cwd=ROOT, capture_output=True, text=True, timeout=60
+        ["unshare", "--mount", "sh", "-c", hide], cwd=ROOT, capture_output=True, text=True, timeout=slow(60)
     )
     assert done.returncode == 1
     assert "bubblewrap is not installed" in done.stderr

@@ -16,6 +16,7 @@ from escape_lab import Lab, until
 from sandbox import leftovers
 from sandbox.cgroups import Layout, Tree, find_layout, has_processes, remove_places
 from sandbox.premises import tree_name
+from tests.slowness import slow
 
 pytestmark = pytest.mark.root
 
@@ -58,7 +59,7 @@ def test_another_start_removes_what_a_killed_warden_left_and_not_what_a_living_o
     pid = killed.process.pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    killed.process.join(10)
+    killed.process.join(slow(10))
     until(lambda: not has_processes(trees[killed].places()), "its processes to end")
     assert is_there(trees[killed])
     third = new_lab()

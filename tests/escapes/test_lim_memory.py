@@ -26,7 +26,7 @@ def take(mib, step=4):
 
 def attack(argument):
     kind, _, mib = argument.partition("-")
-    return {"take": take, "at-once": at_once, "fork": fork, "shared": shared, "fill": fill}[kind.replace("_", "-")](int(mib))
+    return globals()[kind](int(mib))
 
 def at_once(mib):
     kept.append(b"x" * (mib << 20))
@@ -34,14 +34,17 @@ def at_once(mib):
 
 def fork(mib):
     children = []
+    filled, tell = os.pipe()
     for _ in range(4):
         child = os.fork()
         if child == 0:
             mine = b"y" * (mib << 20)
+            os.write(tell, b".")
             time.sleep(60)
             os._exit(0)
         children.append(child)
-    time.sleep(2)
+    for child in children:
+        os.read(filled, 1)
     for child in children:
         os.kill(child, 9)
         os.waitpid(child, 0)
@@ -52,6 +55,9 @@ def shared(mib):
     for page in range(0, mib << 20, 4096):
         area[page] = 1
     return mib
+
+def populate(mib):
+    return len(mmap.mmap(-1, mib << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)) >> 20
 
 def fill(mib):
     with open("/tmp/filling", "wb") as file:
@@ -79,7 +85,7 @@ def attacked(micro: Micro, argument: str) -> Executor:
     return executor
 
 
-@pytest.mark.parametrize("argument", ["take-700", "at_once-700", "fork-200", "shared-700"])
+@pytest.mark.parametrize("argument", ["take-700", "at_once-700", "fork-200", "shared-700", "populate-700"])
 def test_more_than_512_mb_ends_the_execution_with_evidence(greedy: Micro, argument: str) -> None:
     neighbour = greedy.lease()
     executor = attacked(greedy, argument)
@@ -91,7 +97,7 @@ def test_more_than_512_mb_ends_the_execution_with_evidence(greedy: Micro, argume
     executor.close()
 
 
-@pytest.mark.parametrize("argument", ["take-700", "at_once-700", "fork-200", "shared-700"])
+@pytest.mark.parametrize("argument", ["take-700", "at_once-700", "fork-200", "shared-700", "populate-700"])
 def test_the_same_works_with_a_higher_limit(unlimited: Micro, argument: str) -> None:
     assert unlimited.attack(argument) >= 700
 

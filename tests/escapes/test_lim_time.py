@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from escape_lab import Executor, Lab, Micro, is_alive, until
+from escape_lab import Executor, Lab, Micro, is_alive, until, used_cpu_s
+
+from tests.slowness import slow
 
 pytestmark = pytest.mark.root
 
-KILL_S = 0.05
+KILL_S = slow(0.05)
 
 STUBBORN = """
 import ctypes, os, signal, sys, threading, time
@@ -74,7 +76,7 @@ def busy(micro: Micro, attack: str) -> tuple[Executor, list[int]]:
 
 
 def cpu_s(executor: Executor) -> float:
-    return int((executor.group("cpuacct") / "cpuacct.usage").read_text()) / 1e9
+    return used_cpu_s(executor.group("cpuacct"))
 
 
 @pytest.mark.parametrize("attack", ["sleep", "spin", "spin_in_c", "block_signals", "stop_itself", "daemons"])
@@ -136,7 +138,7 @@ def test_a_frozen_executor_uses_no_processor_and_a_thawed_one_does(stubborn: Mic
     executor.thaw()
     assert used_s(executor, 0.3) > 0.02
     assert thawed > 0.02, "the harness sees a busy thread"
-    assert frozen < 0.003
+    assert frozen < slow(0.003)
     executor.kill()
 
 
