@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox import doors, forksafety, launch, memory, policy, seccomp, wire
+from sandbox import doors, forksafety, launch, memory, policy, seccomp, users, wire
 from sandbox.cgroups import Freezer, Group, Tree
 from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
@@ -183,6 +183,7 @@ class Sandbox:
                     environment={},
                     descriptors=[null, self._boot_log, self._boot_log, theirs.fileno(), arguments, program],
                     uid=self.uid,
+                    makes_namespaces=True,
                     join_files=self._group.child("init").join_files(),
                     prepare=self._means.enter_namespace,
                     limits=launch.sandbox_limits(),
@@ -561,7 +562,9 @@ class Sandbox:
             raise GuestError("the template died or was not alone")
 
     async def _move_template(self, group: Group) -> None:
-        await self._means.mounter.join(group.join_files(), self._template)
+        # version 1 lets only root of the machine, or its own user, move a process
+        uid = self.uid if self._means.tree.layout.version == 1 and users.in_namespace() else None
+        await self._means.mounter.join(group.join_files(), self._template, uid=uid)
 
     def _on_memory(self, number: int) -> None:
         for executor in list(self.executors.values()):
