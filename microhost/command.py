@@ -1,4 +1,4 @@
-"""Parse the `microhost` command: serve, token, password, ca, doctor, backup, restore, import."""
+"""Parse the `microhost` command: serve, token, password, ca, doctor, unshare, backup, restore, import."""
 
 from __future__ import annotations
 
@@ -132,6 +132,24 @@ def doctor() -> None:
     report = probe()
     click.echo(report.text())
     sys.exit(0 if report.can_serve else 1)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def unshare(command: tuple[str, ...]) -> None:
+    """Run COMMAND where files of this user's host can be read and deleted: in the user's own namespace.
+
+    What an ordinary user's host keeps belongs to ids of the user's range (/etc/subuid).
+    """
+    from sandbox import rootless
+
+    try:
+        rootless.enter()
+        os.execvp(command[0], command)  # noqa: S606  what was asked for
+    except rootless.RootlessError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"'{command[0]}' cannot be started: {error.strerror}.", status=127)
 
 
 @main.command()

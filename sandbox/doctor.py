@@ -19,19 +19,21 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox import bwrap, interpreters, kernel, policy, visible
-from sandbox.cgroups import CgroupError, Group, Layout, Tree, find_layout, hands_on
+from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
 from sandbox.users import Users, find_users
 
 PROBE_S = 10.0
+FREEZE_S = 2.0
 USER_NAMESPACES_FEWEST = 100
 PROBE_TMP_BYTES = 1024 * 1024
 OLDEST_BWRAP = (0, 8, 0)
@@ -307,7 +309,7 @@ def _try_control_groups() -> Iterator[Guard]:
 
 def _try_group(layout: Layout, tree: Tree, group: Group) -> Iterator[Guard]:
     version = f"control groups version {layout.version}"
-    advice = "Run as root, or start it as a service with Delegate=yes."
+    advice = DELEGATE[0].upper() + DELEGATE[1:]
     if layout.version == 2 and not hands_on(layout):
         yield from _look_at_v2(layout)
         return
@@ -358,7 +360,7 @@ def _look_at_v2(layout: Layout) -> Iterator[Guard]:
     able = set((layout.unified / "cgroup.controllers").read_text().split())
     writable = os.access(layout.unified / "cgroup.subtree_control", os.W_OK)
     kill = (layout.unified / "cgroup.kill").exists() or layout.unified == Path("/sys/fs/cgroup")
-    advice = "Start it as a service with Delegate=yes."
+    advice = DELEGATE[0].upper() + DELEGATE[1:]
     for name, has in (
         ("memory_limit", "memory" in able and writable),
         ("task_limit", "pids" in able and writable),
@@ -378,7 +380,9 @@ def _freezes(group: Group) -> bool:
     handle = group.open_freezer()
     try:
         os.write(handle.descriptor, handle.freeze)
-        frozen = any(group.is_frozen() for _ in range(1000))
+        deadline = time.monotonic() + FREEZE_S  # a busy machine takes its time
+        while not (frozen := group.is_frozen()) and time.monotonic() < deadline:
+            time.sleep(0.001)
         os.write(handle.descriptor, handle.thaw)
         return frozen
     finally:

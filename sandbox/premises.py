@@ -229,7 +229,7 @@ def _hold(layout: cgroups.Layout, name: str) -> int:
     except OSError as error:
         raise PremisesError(
             f"Cannot make control groups below {layout.directories()[0]}: {error.strerror}; "
-            "run as root, or let systemd delegate them (Delegate=yes)."
+            f"{cgroups.DELEGATE}."
         ) from error
 
 

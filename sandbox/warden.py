@@ -218,7 +218,7 @@ class Warden:
         refused = [each for each in missing if each["name"] not in self._settings.accepted]
         for each in missing:
             word = "missing" if each in refused else "missing, accepted"
-            _log(f"guard '{each['name']}' is {word}: {each['detail']} {each['advice']}".rstrip())
+            _log(f"guard '{each['name']}' is {word}: {each['detail']}. {each['advice']}".rstrip())
         if refused:
             names = ",".join(each["name"] for each in refused)
             _log(f"refusing to serve; to accept the weaker level set MICROHOST_INSECURE_SANDBOX={names}")

@@ -28,6 +28,7 @@ from sandbox import cgroups, interpreters, kernel, rootless, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "microhost-test"
+BARE = "microhost-bare"  # without a range
 DELEGATED = "delegated-"
 # Many: the suites name ids of their own, which shall be mapped, too.
 FIRST_ID, ID_COUNT = 1_000_000, 500_000
@@ -35,15 +36,16 @@ KEPT = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")
 KEPT_PREFIXES = ("MICROHOST_", "UV_", "PIP_", "DETA_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-def make_account(name: str = NAME) -> None:
+def make_account(name: str = NAME, *, with_range: bool = True) -> None:
     """Make the account and its range unless they are there. Needs root and the packages passwd and uidmap."""
     with contextlib.suppress(KeyError):
         pwd.getpwnam(name)
         return
-    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
-    last = FIRST_ID + ID_COUNT - 1
-    for option in ("--add-subuids", "--add-subgids"):
-        subprocess.run(["usermod", option, f"{FIRST_ID}-{last}", name], check=True)
+    # an account of the system gets no range by itself
+    subprocess.run(["useradd", "--system", "--create-home", "--shell", "/bin/sh", name], check=True)
+    ids = f"{FIRST_ID}-{FIRST_ID + ID_COUNT - 1}"
+    if with_range:
+        subprocess.run(["usermod", "--add-subuids", ids, "--add-subgids", ids, name], check=True)
 
 
 class Delegation:

@@ -39,7 +39,7 @@ def attack(argument):
         os.environ["NODE_EXTRA_CA_CERTS"] = os.environ["SSL_CERT_FILE"] = "/dev/null"
         return attack("python," + url)
     words = {"node": ["/usr/bin/node", "-e", NODE], "curl": ["/usr/bin/curl", "-sS"]}[client]
-    done = subprocess.run([*words, url.replace("|", "/")], capture_output=True, text=True, timeout=slow(20))
+    done = subprocess.run([*words, url.replace("|", "/")], capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
 """
 
