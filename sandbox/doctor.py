@@ -83,7 +83,7 @@ print(json.dumps({
         and bool(os.statvfs("/proc/sys").f_flag & os.ST_RDONLY),
     "proc_masks": all(refused(lambda path=path: open(path).read(1)) for path in MASKED),
     "tmp_limit": full(),
-    "network": [each[1] for each in socket.if_nameindex()] == ["lo"],
+    "network": [each[1] for each in socket.if_nameindex()] == ["lo"] and os.stat("/proc/self/ns/net").st_ino != NETWORK,
 }))
 """
 
@@ -249,7 +249,10 @@ def _run_probe(
         entries = frozenset(path for path in policy.proc_paths() if Path(path).exists())
         masked = [path for path in policy.HIDDEN_PROC_FILES if path in entries]
         (place / "runtime").mkdir()
-        (place / "runtime" / "boot.py").write_text(f"MASKED = {masked!r}\n{PROBE}", encoding="utf-8")
+        # a machine may have nothing but a loopback itself: it is told by its identity
+        network = os.stat("/proc/self/ns/net").st_ino
+        program_text = f"MASKED = {masked!r}\nNETWORK = {network}\n{PROBE}"
+        (place / "runtime" / "boot.py").write_text(program_text, encoding="utf-8")
         try:
             namespace = visible.open_namespace([directory, *program.prefixes])
             stack.callback(os.close, namespace)

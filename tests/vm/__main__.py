@@ -21,7 +21,7 @@ from tests.vm.machine import Step
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "vm"
 # How much slower an emulated processor is, in the waits of the suites (tests/slowness.py).
-SLOWNESS = "10"
+SLOWNESS = "8"
 BOOT_S = 120.0
 SUITE_S = 3300.0
 TEST_S = 600.0
@@ -38,7 +38,7 @@ def steps(arguments: list[str]) -> list[Step]:
     programs = ROOT / ".venv" / "bin"
     environment = {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
-        "MICROHOST_TEST_SLOWNESS": SLOWNESS,
+        "TEST_SLOWNESS": SLOWNESS,
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
         "HOME": "/root",

@@ -28,7 +28,7 @@ def mount(source: str, target: Path, *options: str) -> None:
 
 def run(step: dict[str, object], checkout: Path, terminal: int) -> int:
     """Run one command of the order; gives its exit code, 124 when its time was over."""
-    environment = {**os.environ, **step["environment"], "MICROHOST_VM_RESULTS": str(RESULTS)}  # type: ignore[dict-item]
+    environment = {**os.environ, **step["environment"], "VM_RESULTS": str(RESULTS)}  # type: ignore[dict-item]
     command = step["command"]
     os.write(terminal, f"\n$ {' '.join(command)}\n".encode())  # type: ignore[arg-type]
     started = time.monotonic()
