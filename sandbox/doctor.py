@@ -220,7 +220,10 @@ def _advise(complaint: str) -> str:
     restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
     with contextlib.suppress(OSError):
         if restricted.read_text().strip() == "1":
-            return "AppArmor forbids it: install a profile that allows user namespaces for bwrap."
+            return (
+                "AppArmor forbids it: install profiles that allow user namespaces for bwrap (and, without root, for this "
+                "Python), or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            )
     with contextlib.suppress(OSError):
         if Path("/proc/sys/kernel/unprivileged_userns_clone").read_text().strip() == "0":
             return "sysctl kernel.unprivileged_userns_clone=1"

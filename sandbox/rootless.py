@@ -112,12 +112,16 @@ def move_to_scope(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def _is_delegated() -> bool:
-    """Tell whether groups can be made where this process is."""
+    """Tell whether groups where this process is are its own to divide."""
     try:
         layout = cgroups.find_layout(
             Path("/proc/self/mounts").read_text(encoding="utf-8"),
             Path("/proc/self/cgroup").read_text(encoding="utf-8"),
         )
+        if layout.version == 2 and layout.unified is not None:
+            # what is the user's to write may still be shared with programs of the session; systemd marks what is not
+            marked = os.getxattr(layout.unified, "user.delegate") == b"1"
+            return marked and os.access(layout.unified, os.W_OK)
     except (OSError, cgroups.CgroupError):
         return False
     return all(os.access(each, os.W_OK) for each in layout.directories())

@@ -32,7 +32,7 @@ BARE = "microhost-bare"  # without a range
 DELEGATED = "delegated-"
 # Many: the suites name ids of their own, which shall be mapped, too.
 FIRST_ID, ID_COUNT = 1_000_000, 500_000
-KEPT = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE")
+KEPT = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE", "TEST_SLOWNESS")
 KEPT_PREFIXES = ("MICROHOST_", "UV_", "PIP_", "DETA_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 

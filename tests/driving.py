@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from tests.as_user import FIRST_ID
 from tests.slowness import slow
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ APPS = Path(__file__).parent / "apps"
 CHECKOUT = Path(__file__).parent.parent
 START_DEADLINE_S = slow(60.0)
 # The account as which every host runs, where it is not root (tests/as_user.py).
-AS_USER = os.environ.get("MICROHOST_TEST_AS", "")
+AS_USER = os.environ.get("TEST_AS_USER", "")
 STOP_DEADLINE_S = slow(20.0)
 CALL_TIMEOUT_S = slow(60.0)
 
@@ -81,7 +82,8 @@ class Host:
     ) -> None:
         """Start it on a free port and wait until it says that it listens. `command` stands in for `microhost`.
 
-        With `as_user` it is an ordinary user's, and may use the directory that holds `data`.
+        With `as_user` it is an ordinary user's, and may use the directory that holds `data` and read those that the
+        environment names.
         """
         self.data = data
         self.command = command or [str(Path(sys.executable).parent / "microhost")]
@@ -89,15 +91,15 @@ class Host:
         if as_user:
             who = pwd.getpwnam(as_user)
             os.chown(data.parent, who.pw_uid, who.pw_gid)
-            self.command = [
-                sys.executable,
-                "-m",
-                "tests.as_user",
-                "--show",
-                str(data.parent),
-                as_user,
-                *self.command,
+            named = [
+                each
+                for each in map(Path, (environment or {}).values())
+                if each.is_absolute() and each.is_dir()
             ]
+            for each in named:
+                each.chmod(0o755)
+            shown = [word for each in (data.parent, *named) for word in ("--show", str(each))]
+            self.command = [sys.executable, "-m", "tests.as_user", *shown, as_user, *self.command]
         self.options = options
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
         self.port = 0
@@ -174,6 +176,10 @@ class Host:
                 if b"microhost.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
         return found
+
+    def outside_id(self, uid: int) -> int:
+        """Give what a user id of the host's settings is on the machine."""
+        return FIRST_ID + uid - 1 if self.as_user else uid
 
     def warden_pid(self) -> int:
         """Give the parent of all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.premises import tree_name
 from tests.as_user import BARE, NAME, make_account
 from tests.driving import CHECKOUT, Host, wait_until, zip_app, zip_files
 from tests.terminal import DETA
@@ -71,6 +73,16 @@ def test_every_guard_is_enforced(host: Host) -> None:
     assert not weak
 
 
+def pids_of_uids(first: int, count: int = 10_000) -> list[int]:
+    """Give every process of a range of user ids."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if first <= entry.stat().st_uid < first + count:
+                found.append(int(entry.name))
+    return found
+
+
 def run_as(name: str, show: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user who reaches the directory `show`."""
     shown = [sys.executable, "-m", "tests.as_user", "--show", str(show), name]
@@ -106,6 +118,23 @@ def test_its_user_deletes_what_it_kept(host: Host) -> None:
     assert (place / "data" / "meta.db").exists(), "the user alone cannot"
     as_user(host, MICROHOST, "unshare", "rm", "-rf", str(place / "data"))
     assert not (place / "data").exists()
+
+
+def test_nothing_outlives_it_when_it_is_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    host = Host(
+        tmp_path_factory.mktemp("killed") / "data", as_user=NAME, environment={"MICROHOST_UID_BASE": "340000"}
+    )
+    micro = host.new_micro(host.new_project("killed")["id"], "hello")
+    micro.must_deploy(zip_app("plain-wsgi"))
+    assert micro.call("/").status_code == 200
+    first = host.outside_id(340_000)
+    assert len(pids_of_uids(first)) > 2
+    host.kill()
+    wait_until(lambda: not pids_of_uids(first), "no process of its ids is left")
+    host.restart()
+    assert micro.call("/").status_code == 200
+    assert host.stop() == 0, host.tail()
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{tree_name(host.data)}"))
 
 
 def test_another_users_directory_is_refused_in_one_sentence(host: Host, tmp_path: Path) -> None:
