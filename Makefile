@@ -8,17 +8,18 @@ export UV_PYTHON_DOWNLOADS := never
 # Bytecode of our own code is written at setup, not by a privileged process at run time.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages console check test test-long test-vm demo bench screenshots serve clean
+.PHONY: help setup packages console check test test-long test-rootless test-vm demo bench screenshots serve clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
 
-test: DEBIAN_PACKAGES += zsh
+test: DEBIAN_PACKAGES += zsh uidmap
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 test: DEBIAN_PACKAGES += chromium
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
+test-rootless: DEBIAN_PACKAGES += uidmap
 test-vm: DEBIAN_PACKAGES += qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
 packages:
@@ -66,6 +67,19 @@ test: setup  ## the whole suite but the long soaks (about ten minutes)
 
 test-long: setup  ## the soaks
 	$(RUN) pytest -q -m long $(PYTEST)
+
+# A missing guard fails the run unless the doctor names it: `doctor` ends the target.
+AS_USER := $(RUN) python -m tests.as_user --make
+USER_NAME := microhost-test
+test-rootless: setup  ## doctor and the suites of escapes and limits as an ordinary user, whom it makes (needs root for that)
+	$(AS_USER) $(USER_NAME) $(CURDIR)/.venv/bin/microhost doctor
+	$(AS_USER) --inside $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider -m "not long" tests/escapes tests/unit/sandbox $(PYTEST)
+	$(AS_USER) --inside --one-id $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider $(ONE_ID) $(PYTEST)
+	TEST_AS_USER=$(USER_NAME) $(RUN) pytest -q -m "not long" -k "not within_2_s" $(ROOTLESS_SYSTEM) $(PYTEST)
+
+ONE_ID := $(addprefix tests/escapes/test_iso_,files_and_proc.py kernel.py neighbours.py through_the_warden.py traps.py trust.py doors.py) \
+  $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
+ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py inside.py fairness.py revisions.py)
 
 test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
 	$(RUN) python -m tests.vm $(VM)

@@ -1,4 +1,4 @@
-"""Parse the `microhost` command: serve, token, password, ca, doctor, backup, restore, import."""
+"""Parse the `microhost` command: serve, token, password, ca, doctor, unshare, backup, restore, import."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import click
 from microhost import settings
 from microhost.errors import ClientError, HostError
 
-DATA = click.option(
-    "--data", type=click.Path(path_type=Path), help="Where everything is kept.  [default: data]"
-)
+# Not looked into here: what an ordinary user's host keeps is read in that user's namespace.
+DIRECTORY = click.Path(path_type=Path, readable=False)
+DATA = click.option("--data", type=DIRECTORY, help="Where everything is kept.  [default: data]")
 ACCESS_TOKEN = "DETA_ACCESS_TOKEN"  # noqa: S105  a variable's name
 PASSPHRASE = "MICROHOST_BACKUP_PASSPHRASE"  # noqa: S105  a variable's name
 PORT = click.IntRange(0, 65535)
@@ -31,9 +31,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
-)
+@click.option("--data", type=DIRECTORY, help="Directory of everything that is kept.  [default: data]")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]"
@@ -64,12 +62,10 @@ def serve(config: Path | None, **options: object) -> None:
 
 
 @main.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
-)
+@click.option("--data", type=DIRECTORY, help="Directory of everything that is kept.  [default: data]")
 def token(data: Path | None) -> None:
     """Print the owner's access token, made when the host first started."""
-    file = _load(None, data=data).data / "owner.token"
+    file = _enter(_load(None, data=data).data) / "owner.token"
     try:
         click.echo(file.read_text(encoding="ascii").strip())
     except FileNotFoundError:
@@ -79,14 +75,12 @@ def token(data: Path | None) -> None:
 
 
 @main.command()
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Directory of everything that is kept.  [default: data]"
-)
+@click.option("--data", type=DIRECTORY, help="Directory of everything that is kept.  [default: data]")
 def ca(data: Path | None) -> None:
     """Print the certificate (PEM) by which clients trust this host's HTTPS."""
     from microhost.storage.authority import CERTIFICATE_FILE
 
-    folder = _load(None, data=data).data
+    folder = _enter(_load(None, data=data).data)
     try:
         click.echo((folder / CERTIFICATE_FILE).read_text(encoding="ascii").strip())
     except FileNotFoundError:
@@ -111,7 +105,7 @@ def password(data: Path | None) -> None:
     from microhost.records import OWNER_ID
     from microhost.storage.meta import MetaStore
 
-    folder = _load(None, data=data).data
+    folder = _enter(_load(None, data=data).data)
     try:
         if not (folder / "meta.db").exists():
             raise ClientError(f"'{folder}' holds no host yet. Start it once: microhost serve --data {folder}")
@@ -129,11 +123,33 @@ def password(data: Path | None) -> None:
 @main.command()
 def doctor() -> None:
     """Tell every guard: enforced, degraded or missing on this machine, and what to do."""
+    from sandbox import rootless
     from sandbox.doctor import probe
 
+    with contextlib.suppress(rootless.RootlessError):  # the report says why
+        rootless.move_to_scope()
+        rootless.enter()
     report = probe()
     click.echo(report.text())
     sys.exit(0 if report.can_serve else 1)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def unshare(command: tuple[str, ...]) -> None:
+    """Run COMMAND where files of this user's host can be read and deleted: in the user's own namespace.
+
+    What an ordinary user's host keeps belongs to ids of the user's range (/etc/subuid).
+    """
+    from sandbox import rootless
+
+    try:
+        rootless.enter()
+        os.execvp(command[0], command)  # noqa: S606  what was asked for
+    except rootless.RootlessError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"'{command[0]}' cannot be started: {error.strerror}.", status=127)
 
 
 @main.command()
@@ -149,7 +165,7 @@ def backup(file: Path, data: Path | None, with_keys: bool) -> None:
 
     passphrase = _passphrase(confirm=True) if with_keys else None
     try:
-        missing = back_up(_load(None, data=data).data, file, passphrase=passphrase)
+        missing = back_up(_enter(_load(None, data=data).data), file, passphrase=passphrase)
     except ClientError as error:
         _fail(error.message)
     except (HostError, OSError) as error:
@@ -167,18 +183,20 @@ def backup(file: Path, data: Path | None, with_keys: bool) -> None:
 def restore(file: Path, data: Path | None) -> None:
     """Bring a backup back into an empty or a new directory."""
     from microhost.keeping.restore import restore as bring_back
+    from sandbox import rootless, users
 
     chosen = _load(None, data=data)
     try:
+        rootless.enter()
         result = bring_back(
             file,
             chosen.data.absolute(),
-            uid=chosen.uid_base,
+            uid=users.find_users(chosen.uid_base).host,
             ask_passphrase=lambda: _passphrase(confirm=False),
         )
     except ClientError as error:
         _fail(error.message)
-    except (HostError, OSError) as error:
+    except (HostError, OSError, rootless.RootlessError) as error:
         _fail(f"Nothing was restored: {error}")
     if not result.has_keys:
         click.echo(
@@ -281,6 +299,15 @@ def _load(config: Path | None, **options: object) -> settings.Settings:
         return settings.load(config, os.environ, **options)
     except ClientError as error:
         _fail(error.message)
+
+
+def _enter(data: Path) -> Path:
+    """Become who can read a data directory that this user's own host made; gives it."""
+    from sandbox import rootless
+
+    with contextlib.suppress(rootless.RootlessError):  # whoever cannot is told by the refusal to open it
+        rootless.enter_for(data)
+    return data
 
 
 def _fail(message: str, *, status: int = 2) -> NoReturn:

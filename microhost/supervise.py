@@ -1,4 +1,4 @@
-"""Turn settings into a running warden, whose child is the host process of serve.py."""
+"""Turn settings into a running warden, root's or an ordinary user's, whose child is the host process of serve.py."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ INDEX_VARIABLES = ("UV_", "PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL
 
 def supervise(settings: Settings) -> int:
     """Run the warden in this process until it is told to stop; give the exit code."""
+    from sandbox import rootless
     from sandbox.warden import WardenSettings, run
 
-    if os.geteuid() != 0:
-        print(
-            "microhost serve must be started as root for now; it gives its rights up itself.", file=sys.stderr
-        )
-        return 1
     try:
+        rootless.move_to_scope()
+        rootless.enter()
         password = _owner_password(settings)
+    except rootless.RootlessError as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"Cannot read '{settings.owner_password_file}': {error.strerror}.", file=sys.stderr)
         return 1

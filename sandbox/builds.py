@@ -48,16 +48,12 @@ class Builds:
         self,
         premises: Premises,
         *,
-        uid: int,
         environment: Mapping[str, str],
-        uid_base: int,
         deta_version: str,
         bytes_max: int,
     ) -> None:
         self._premises = premises
         self._tree: Tree = premises.tree
-        self._uid = uid
-        self._uid_base = uid_base
         self._environment = environment
         self._deta_version = deta_version
         self._bytes_max = bytes_max
@@ -91,7 +87,7 @@ class Builds:
             place = install.InstallPlace(
                 data=self._premises.data,
                 deta_version=self._deta_version,
-                uid=self._uid,
+                uid=self._premises.users.installer,
                 namespace=self._premises.namespace,
                 environment=self._environment,
                 bytes_max=self._bytes_max,
@@ -111,7 +107,7 @@ class Builds:
 
         def work() -> Result:
             report = doctor.probe(
-                uid_base=self._uid_base, environment=self._environment, found=self._premises.interpreters
+                users=self._premises.users, environment=self._environment, found=self._premises.interpreters
             )
             return {
                 "guards": [asdict(each) for each in report.guards],

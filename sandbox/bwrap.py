@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import kernel, policy, seccomp, visible
+from sandbox import kernel, policy, seccomp, users, visible
 
 # With 0 a kernel that pipes core dumps to a program would still do so; with 1 it neither pipes nor writes
 # one.
@@ -86,6 +86,4 @@ def _become(entry: Entry) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (entry.file_bytes, entry.file_bytes))
     os.umask(0o022)
     if entry.uid is not None:
-        os.setgroups([])
-        os.setresgid(entry.uid, entry.uid, entry.uid)
-        os.setresuid(entry.uid, entry.uid, entry.uid)
+        users.change_user(entry.uid, makes_namespaces=True)

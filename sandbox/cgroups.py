@@ -28,6 +28,9 @@ NEEDED = ("memory", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
 WARDEN_LEAF = "microhost-warden"
 MOVES_MAX = 100
+DELEGATE = (
+    "run as root, or where systemd delegates them: systemd-run --user --scope -p Delegate=yes microhost serve"
+)
 
 
 class CgroupError(Exception):
@@ -135,7 +138,7 @@ class Tree:
         except OSError as error:
             raise CgroupError(
                 f"Cannot make control groups below {self.layout.directories()[0]}: {error.strerror}; "
-                "run as root, or let systemd delegate them (Delegate=yes)."
+                f"{DELEGATE}."
             ) from error
 
     def group(self, *names: str) -> Group:

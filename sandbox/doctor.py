@@ -19,21 +19,23 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox import bwrap, interpreters, kernel, policy, visible
-from sandbox.cgroups import CgroupError, Group, Layout, Tree, find_layout, hands_on
+from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.doctor_egress import try_egress
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
+from sandbox.users import Users, find_users
 
-UID_BASE = 210_000
-UID_COUNT = 10_000
 PROBE_S = 10.0
+FREEZE_S = 2.0
+USER_NAMESPACES_FEWEST = 100
 PROBE_TMP_BYTES = 1024 * 1024
 OLDEST_BWRAP = (0, 8, 0)
 
@@ -70,7 +72,7 @@ def writes(path):
 def vsock():
     socket.socket(40, socket.SOCK_STREAM)
 print(json.dumps({
-    "private_uids": os.getuid() == 1000,
+    "user_ids": os.getuid() == 1000,
     "capabilities": int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0,
     "no_new_privileges": status["NoNewPrivs"] == "1",
     "seccomp": status["Seccomp"] == "2" and refused(vsock),
@@ -127,14 +129,15 @@ class Report(DoctorReport):
 
 def probe(
     *,
-    uid_base: int = UID_BASE,
+    users: Users | None = None,
     environment: Mapping[str, str] | None = None,
     found: list[Interpreter] | None = None,
 ) -> Report:
     """Try every guard; harmless, and leaves nothing behind. `found` spares asking the interpreters again."""
     environment = os.environ if environment is None else environment
+    users = find_users() if users is None else users
     runtimes = interpreters.find(environment) if found is None else found
-    guards = [_look_for_bwrap(), *_try_sandbox(uid_base, runtimes), *_try_control_groups()]
+    guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
     guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
     infos = tuple(RuntimeInfo(each.name, each.executable, each.version_text) for each in runtimes)
     return Report(guards=tuple(guards), runtimes=infos)
@@ -159,9 +162,10 @@ def _look_for_bwrap() -> Guard:
 
 # Each fact of the probe: the guard's words when it holds, and what to do when it does not.
 _FACTS = {
-    "private_uids": (
+    "user_ids": (
         "every sandbox has a user id of its own",
-        "Run as root, or give the user a range in /etc/subuid.",
+        "Install newuidmap (Debian: apt-get install uidmap) and give the user a range: "
+        "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",
     ),
     "capabilities": ("none in a sandbox", "Report it: this should hold wherever bubblewrap runs."),
     "no_new_privileges": (
@@ -186,12 +190,12 @@ _FACTS = {
 }
 
 
-def _try_sandbox(uid_base: int, runtimes: list[Interpreter]) -> Iterator[Guard]:
-    facts, complaint = _run_probe(uid_base, runtimes, policy.Guards())
+def _try_sandbox(users: Users, runtimes: list[Interpreter]) -> Iterator[Guard]:
+    facts, complaint = _run_probe(users, runtimes, policy.Guards())
     weaker = None
     if facts is None:
         # An outer container may refuse this one only; the filter of system calls still holds it.
-        weaker, _ = _run_probe(uid_base, runtimes, policy.Guards(forbid_user_namespaces=False))
+        weaker, _ = _run_probe(users, runtimes, policy.Guards(forbid_user_namespaces=False))
         facts = weaker
     if facts is None:
         yield Guard("user_namespaces", "missing", f"no sandbox starts: {complaint}", _advise(complaint))
@@ -199,15 +203,16 @@ def _try_sandbox(uid_base: int, runtimes: list[Interpreter]) -> Iterator[Guard]:
             yield Guard(name, "missing", "could not be tried", advice)
         return
     yield _held("user_namespaces", "an ordinary user's sandbox starts")
-    if os.geteuid() != 0:
-        facts["private_uids"] = False
+    facts["user_ids"] = facts["user_ids"] and users.separate
     for name, (detail, advice) in _FACTS.items():
         if name == "nested_user_namespaces" and weaker is not None and facts[name]:
             yield Guard(name, "degraded", "refused by the filter of system calls alone", advice)
         elif facts.get(name):
-            yield _held(name, detail)
-        elif name == "private_uids":
-            yield Guard(name, "degraded", "all sandboxes share this user's id", advice)
+            yield _held(
+                name, f"{detail} (there are {len(users.sandboxes()):,})" if name == "user_ids" else detail
+            )
+        elif name == "user_ids":
+            yield Guard(name, "missing", "the host and all sandboxes share this user's id", advice)
         else:
             yield Guard(name, "missing", f"does not hold: {detail}", advice)
 
@@ -216,12 +221,15 @@ def _advise(complaint: str) -> str:
     restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
     with contextlib.suppress(OSError):
         if restricted.read_text().strip() == "1":
-            return "AppArmor forbids it: install a profile that allows user namespaces for bwrap."
+            return (
+                "AppArmor forbids it: install profiles that allow user namespaces for bwrap (and, without root, for this "
+                "Python), or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            )
     with contextlib.suppress(OSError):
         if Path("/proc/sys/kernel/unprivileged_userns_clone").read_text().strip() == "0":
             return "sysctl kernel.unprivileged_userns_clone=1"
     with contextlib.suppress(OSError):
-        if int(Path("/proc/sys/user/max_user_namespaces").read_text()) < UID_COUNT // 100:
+        if int(Path("/proc/sys/user/max_user_namespaces").read_text()) < USER_NAMESPACES_FEWEST:
             return "sysctl user.max_user_namespaces=10000"
     if "proc" in complaint:
         return "An outer container covers parts of /proc; start it with its /proc unmasked."
@@ -229,7 +237,7 @@ def _advise(complaint: str) -> str:
 
 
 def _run_probe(
-    uid_base: int, runtimes: list[Interpreter], guards: policy.Guards
+    users: Users, runtimes: list[Interpreter], guards: policy.Guards
 ) -> tuple[dict[str, Any] | None, str]:
     """Run the probe in a sandbox like a Micro's; give what it says, or why there is no sandbox."""
     program = runtimes[-1] if runtimes else None
@@ -250,11 +258,9 @@ def _run_probe(
         program_text = f"MASKED = {masked!r}\nNETWORK = {network}\n{PROBE}"
         (place / "runtime" / "boot.py").write_text(program_text, encoding="utf-8")
         try:
-            entry = bwrap.Entry()
-            if os.geteuid() == 0:
-                namespace = visible.open_namespace([directory, *program.prefixes])
-                stack.callback(os.close, namespace)
-                entry = bwrap.Entry(uid=uid_base + UID_COUNT - 1, namespace=namespace)
+            namespace = visible.open_namespace([directory, *program.prefixes])
+            stack.callback(os.close, namespace)
+            entry = bwrap.Entry(uid=users.installer, namespace=namespace)
             described = policy.RunPolicy(
                 interpreter=program.executable,
                 prefixes=program.prefixes,
@@ -310,7 +316,7 @@ def _try_control_groups() -> Iterator[Guard]:
 
 def _try_group(layout: Layout, tree: Tree, group: Group) -> Iterator[Guard]:
     version = f"control groups version {layout.version}"
-    advice = "Run as root, or start it as a service with Delegate=yes."
+    advice = DELEGATE[0].upper() + DELEGATE[1:]
     if layout.version == 2 and not hands_on(layout):
         yield from _look_at_v2(layout)
         return
@@ -361,7 +367,7 @@ def _look_at_v2(layout: Layout) -> Iterator[Guard]:
     able = set((layout.unified / "cgroup.controllers").read_text().split())
     writable = os.access(layout.unified / "cgroup.subtree_control", os.W_OK)
     kill = (layout.unified / "cgroup.kill").exists() or layout.unified == Path("/sys/fs/cgroup")
-    advice = "Start it as a service with Delegate=yes."
+    advice = DELEGATE[0].upper() + DELEGATE[1:]
     for name, has in (
         ("memory_limit", "memory" in able and writable),
         ("task_limit", "pids" in able and writable),
@@ -381,7 +387,9 @@ def _freezes(group: Group) -> bool:
     handle = group.open_freezer()
     try:
         os.write(handle.descriptor, handle.freeze)
-        frozen = any(group.is_frozen() for _ in range(1000))
+        deadline = time.monotonic() + FREEZE_S  # a busy machine takes its time
+        while not (frozen := group.is_frozen()) and time.monotonic() < deadline:
+            time.sleep(0.001)
         os.write(handle.descriptor, handle.thaw)
         return frozen
     finally:

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urljoin, urlsplit
 
-from sandbox import addresses, kernel, plumbing, router
+from sandbox import addresses, kernel, plumbing, router, users
 
 HEAD_BYTES = 16_384
 HEAD_S = 10.0
@@ -137,9 +137,7 @@ def _become(uid: int | None, parent: int) -> None:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(each, signal.SIG_DFL)
     if uid is not None:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        users.change_user(uid)
     kernel.die_with_parent(parent)
 
 

@@ -11,7 +11,8 @@ import signal
 
 AT_FDCWD = -100
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
-CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
+CAP_SETFCAP = 31
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSYMFOLLOW = 1, 2, 4, 0x20_0000
 MS_UNBINDABLE = 1 << 17
@@ -30,6 +31,8 @@ _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC = 1, 1
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 2, 4, 8
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_NAME, _PR_SET_DUMPABLE = 1, 38, 15, 4
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_KEEPCAPS = 23, 24, 8
+_CAPABILITY_VERSION_3 = 0x2008_0522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -123,6 +126,42 @@ def enter_network(namespace: int) -> None:
         raise _error("setns")
 
 
+def leave_users() -> None:
+    """Move this process (one thread) into a new user namespace, in which no id is mapped yet."""
+    if _libc.unshare(CLONE_NEWUSER) < 0:
+        raise _error("unshare")
+
+
+def drop_capabilities(*, keep: int | None = None) -> None:
+    """Give every capability up for good, but `keep`; what is executed later gets none either."""
+    number = 0
+    while _libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0) >= 0:
+        if number != keep:
+            _prctl(_PR_CAPBSET_DROP, number)
+        number += 1
+    _set_capabilities(effective=0 if keep is None else 1 << keep, permitted=0 if keep is None else 1 << keep)
+
+
+def act_as(uid: int) -> None:
+    """Take the effective user id `uid` and keep this process's capabilities."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if _libc.capget(header, data) < 0:
+        raise _error("capget")
+    permitted = data[1] | data[4] << 32
+    _prctl(_PR_SET_KEEPCAPS, 1)
+    os.setresuid(uid, uid, uid)
+    _set_capabilities(effective=permitted, permitted=permitted)
+
+
+def _set_capabilities(*, effective: int, permitted: int) -> None:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    low, high = 0xFFFF_FFFF, 32
+    data = (ctypes.c_uint32 * 6)(effective & low, permitted & low, 0, effective >> high, permitted >> high, 0)
+    if _libc.capset(header, data) < 0:
+        raise _error("capset")
+
+
 def leave_network() -> None:
     """Move this process into a network namespace that is new and empty."""
     if _libc.unshare(CLONE_NEWNET) < 0:
@@ -142,6 +181,11 @@ def die_with_parent(parent: int) -> None:
 def forbid_new_privileges() -> None:
     """Let no later exec gain rights, by setuid bits or file capabilities."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def make_dumpable() -> None:
+    """Let this process's own user see and change what is its in /proc, after a change of user has ended that."""
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def name_process(name: str) -> None:

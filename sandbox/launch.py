@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from sandbox import cgroups, kernel
+from sandbox import cgroups, kernel, users
 from sandbox.bwrap import CORE_LIMIT
 
 COMPLAINT_BYTES = 1000
@@ -43,6 +43,7 @@ class Plan:
     limits: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     oom_score: int = 0
     groups: Sequence[int] = ()
+    makes_namespaces: bool = False  # it is bubblewrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,8 @@ def _become(plan: Plan, parent: int, complaint: int) -> NoReturn:
                 file.write(str(plan.oom_score))
         complaint = _place_descriptors(plan.descriptors, complaint)
         for limit, values in plan.limits.items():
-            resource.setrlimit(limit, values)
-        _change_user(plan.uid, plan.groups)
+            _lower(limit, values)
+        users.change_user(plan.uid, plan.groups, makes_namespaces=plan.makes_namespaces)
         kernel.forbid_new_privileges()
         # after the change of user, which clears it
         kernel.die_with_parent(parent)
@@ -131,12 +132,21 @@ def _become(plan: Plan, parent: int, complaint: int) -> NoReturn:
 
 def _forget_parent() -> None:
     """Undo what a child should not have of the warden: its signal handlers, its priority."""
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     signal.set_wakeup_fd(-1)
     for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _lower(limit: int, values: tuple[int, int]) -> None:
+    """Set a limit, or what is nearest to it where ours is lower already and may not be raised."""
+    hard = resource.getrlimit(limit)[1]
+    if hard != resource.RLIM_INFINITY:
+        values = (min(values[0], hard), min(values[1], hard))
+    resource.setrlimit(limit, values)
 
 
 def _place_descriptors(wanted: Sequence[int], complaint: int) -> int:
@@ -152,9 +162,3 @@ def _place_descriptors(wanted: Sequence[int], complaint: int) -> int:
 
 def _dup_above(descriptor: int, lowest: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
-
-
-def _change_user(uid: int, groups: Sequence[int]) -> None:
-    os.setgroups(list(groups))
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)

@@ -26,6 +26,7 @@ from sandbox.certificates import Certificates
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
 from sandbox.runtime import keep_copy
+from sandbox.users import BASE, Users, find_users
 
 OWN_DIRECTORIES = ("envs", "cache", "run")
 CLEAR_S = 10.0
@@ -40,6 +41,7 @@ class Premises:
     """Hold what was prepared; open for the warden's whole life."""
 
     data: Path
+    users: Users
     directory: int
     envs: int
     lock: int
@@ -58,22 +60,19 @@ class Premises:
         visible.enter(self.namespace)
 
 
-def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = ()) -> Premises:
+def prepare(data: Path, *, uid_base: int = BASE, runtime: Path, door_names: Sequence[str] = ()) -> Premises:
     """Take the data directory, clear what an earlier run left, make the control groups.
 
     `door_names` are the host names by which sandboxes reach us.
 
     Raises: PremisesError.
     """
-    if os.geteuid() != 0:
-        raise PremisesError(
-            "The warden needs root to give every Micro a user id of its own; start it as root (sudo microhost serve)."
-        )
+    users = find_users(uid_base)
     bwrap = find_bwrap()
     if bwrap is None:
         raise PremisesError("bubblewrap is not installed (Debian: apt-get install bubblewrap).")
     data = data.absolute()
-    directory = _open_data(data, uid)
+    directory = _open_data(data, users.host)
     lock = _take_lock(directory, data)
     tree, tree_lock = _open_tree(lock, data)
     envs = _open_own(directory, "envs")
@@ -94,6 +93,7 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
     ]
     return Premises(
         data=data,
+        users=users,
         directory=directory,
         envs=envs,
         lock=lock,
@@ -101,7 +101,7 @@ def prepare(data: Path, *, uid: int, runtime: Path, door_names: Sequence[str] = 
         tree_lock=tree_lock,
         namespace=visible.open_namespace(shown),
         etc=str(etc),
-        certificates=Certificates(directory, _open_ssl(directory), uid=uid),
+        certificates=Certificates(directory, _open_ssl(directory), uid=users.host),
         runtime=copy,
         bwrap=bwrap,
         interpreters=found,
@@ -120,8 +120,25 @@ def clear_tree(tree: cgroups.Tree) -> bool:
 
 
 def _open_data(data: Path, uid: int) -> int:
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = os.open(data, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(data, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        _check_maker(directory)
+        return _take_data(directory, uid)
+    except PermissionError as error:
+        raise PremisesError(
+            f"'{data}' belongs to another user; start microhost as that one, or choose another directory with --data."
+        ) from error
+
+
+def _check_maker(directory: int) -> None:
+    """Refuse a directory in which a warden of another user has worked. Raises: PermissionError."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat("lock", dir_fd=directory, follow_symlinks=False).st_uid != os.geteuid():
+            raise PermissionError
+
+
+def _take_data(directory: int, uid: int) -> int:
     if os.fstat(directory).st_uid != uid:
         _give(directory, uid)
     os.fchmod(directory, 0o700)
@@ -212,7 +229,7 @@ def _hold(layout: cgroups.Layout, name: str) -> int:
     except OSError as error:
         raise PremisesError(
             f"Cannot make control groups below {layout.directories()[0]}: {error.strerror}; "
-            "run as root, or let systemd delegate them (Delegate=yes)."
+            f"{cgroups.DELEGATE}."
         ) from error
 
 

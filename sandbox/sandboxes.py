@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, wire
+from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, users, wire
 from sandbox.cgroups import Freezer, Group, Tree
 from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
@@ -190,6 +190,7 @@ class Sandbox:
                     environment={},
                     descriptors=[null, self._boot_log, self._boot_log, theirs.fileno(), arguments, program],
                     uid=self.uid,
+                    makes_namespaces=True,
                     join_files=self._group.child("init").join_files(),
                     prepare=self._enter_namespaces,
                     limits=launch.sandbox_limits(),
@@ -596,7 +597,9 @@ class Sandbox:
             raise GuestError("the template died or was not alone")
 
     async def _move_template(self, group: Group) -> None:
-        await self._means.mounter.join(group.join_files(), self._template)
+        # version 1 lets only root of the machine, or its own user, move a process
+        uid = self.uid if self._means.tree.layout.version == 1 and users.in_namespace() else None
+        await self._means.mounter.join(group.join_files(), self._template, uid=uid)
 
     def _on_memory(self, number: int) -> None:
         for executor in list(self.executors.values()):

@@ -109,9 +109,9 @@ class Mounter:
         """Unmount slot `slot`; what was in its /tmp is gone."""
         await self._ask({"do": "free_slot", "slot": slot}, [namespace])
 
-    async def join(self, files: Sequence[str], pid: int) -> None:
-        """Move a process into a control group, for up to 16 ms in a row."""
-        await self._ask({"do": "join", "files": list(files), "pid": pid}, [])
+    async def join(self, files: Sequence[str], pid: int, *, uid: int | None = None) -> None:
+        """Move a process into a control group, for up to 16 ms in a row; `uid` is that of the process where it must be ours."""
+        await self._ask({"do": "join", "files": list(files), "pid": pid, "uid": uid}, [])
 
     async def _ask(self, record: Record, descriptors: list[int]) -> tuple[Record, list[int]]:
         if self._socket is None:
@@ -287,6 +287,8 @@ def _set_rules(record: Record, descriptors: list[int]) -> _Done:
 
 
 def _join(record: Record, descriptors: list[int]) -> _Done:
+    if record["uid"] is not None:
+        kernel.act_as(record["uid"])
     cgroups.join(record["files"], record["pid"])
     return {}, []
 

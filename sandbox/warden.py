@@ -45,8 +45,6 @@ from sandbox.slots import Mounter
 from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 
-UIDS = 9_998  # of the range of 10,000: the first is the host's, the last the installer's
-INSTALLER = 9_999
 BACKLOG = 1024
 DRAIN_S = 12.0
 HOST_RETRY_S = 0.1
@@ -95,7 +93,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
     try:
         premises = prepare(
             settings.data,
-            uid=settings.uid_base,
+            uid_base=settings.uid_base,
             runtime=settings.runtime,
             door_names=settings.door_names,
         )
@@ -133,7 +131,7 @@ class Warden:
         self._host_argv = host_argv
         self._hosts: list[Host] = []
         self._sandboxes: dict[str, Sandbox] = {}
-        self._free_uids = deque(range(settings.uid_base + 1, settings.uid_base + 1 + UIDS))
+        self._free_uids = deque(premises.users.sandboxes())
         self._mounter = Mounter()
         self._networks = Networks(self._mounter, f"mh-{premises.tree.name[-12:]}", _log)
         self._stopping = asyncio.Event()
@@ -159,9 +157,7 @@ class Warden:
         )
         self._builds = Builds(
             premises,
-            uid=settings.uid_base + INSTALLER,
             environment=settings.environment,
-            uid_base=settings.uid_base,
             deta_version=_digest(settings.runtime / "packages" / "deta"),
             bytes_max=settings.dependencies_bytes,
         )
@@ -227,7 +223,7 @@ class Warden:
         refused = [each for each in missing if each["name"] not in self._settings.accepted]
         for each in missing:
             word = "missing" if each in refused else "missing, accepted"
-            _log(f"guard '{each['name']}' is {word}: {each['detail']} {each['advice']}".rstrip())
+            _log(f"guard '{each['name']}' is {word}: {each['detail']}. {each['advice']}".rstrip())
         if refused:
             names = ",".join(each["name"] for each in refused)
             _log(f"refusing to serve; to accept the weaker level set MICROHOST_INSECURE_SANDBOX={names}")
@@ -292,7 +288,7 @@ class Warden:
         plan = HostPlan(
             argv=self._host_argv,
             environment=environment,
-            uid=settings.uid_base,
+            uid=self._premises.users.host,
             visible=[*visible.python_paths(), self._premises.data, settings.runtime, *settings.visible],
             join_files=self._premises.tree.group("host").join_files(),
             descriptors={

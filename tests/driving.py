@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pwd
 import selectors
 import signal
 import socket
@@ -21,12 +22,16 @@ from typing import Any, TypeVar
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from tests.as_user import FIRST_ID
 from tests.slowness import slow
 
 T = TypeVar("T")
 
 APPS = Path(__file__).parent / "apps"
+CHECKOUT = Path(__file__).parent.parent
 START_DEADLINE_S = slow(60.0)
+# The account as which every host runs, where it is not root (tests/as_user.py).
+AS_USER = os.environ.get("TEST_AS_USER", "")
 STOP_DEADLINE_S = slow(20.0)
 CALL_TIMEOUT_S = slow(60.0)
 
@@ -73,10 +78,28 @@ class Host:
         *options: str,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        as_user: str = AS_USER,
     ) -> None:
-        """Start it on a free port and wait until it says that it listens. `command` stands in for `microhost`."""
+        """Start it on a free port and wait until it says that it listens. `command` stands in for `microhost`.
+
+        With `as_user` it is an ordinary user's, and may use the directory that holds `data` and read those that the
+        environment names.
+        """
         self.data = data
         self.command = command or [str(Path(sys.executable).parent / "microhost")]
+        self.as_user = as_user
+        if as_user:
+            who = pwd.getpwnam(as_user)
+            os.chown(data.parent, who.pw_uid, who.pw_gid)
+            named = [
+                each
+                for each in map(Path, (environment or {}).values())
+                if each.is_absolute() and each.is_dir()
+            ]
+            for each in named:
+                each.chmod(0o755)
+            shown = [word for each in (data.parent, *named) for word in ("--show", str(each))]
+            self.command = [sys.executable, "-m", "tests.as_user", *shown, as_user, *self.command]
         self.options = options
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
         self.port = 0
@@ -93,6 +116,7 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
+                cwd=CHECKOUT if self.as_user else None,
             )
         lines = _read_lines(self.process, "microhost listens on http", START_DEADLINE_S)
         if not lines:
@@ -146,13 +170,20 @@ class Host:
 
     def serving_pids(self) -> list[int]:
         """Give the unprivileged processes that serve: one, or two while one replaces the other."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found = []
-        for pid in children:
+        for pid in _children(self.warden_pid()):
             with contextlib.suppress(OSError):
                 if b"microhost.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(int(pid))
+                    found.append(pid)
         return found
+
+    def outside_id(self, uid: int) -> int:
+        """Give what a user id of the host's settings is on the machine."""
+        return FIRST_ID + uid - 1 if self.as_user else uid
+
+    def warden_pid(self) -> int:
+        """Give the parent of all."""
+        return _children(self.process.pid)[0] if self.as_user else self.process.pid
 
     def serving_pid(self) -> int:
         """Give the only process that serves."""
@@ -289,6 +320,10 @@ def parse_events(text: str) -> list[tuple[str, Any]]:
         if "data" in fields:
             found.append((fields.get("event", "message"), json.loads(fields["data"])))
     return found
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _must(answer: httpx.Response) -> Any:

@@ -14,6 +14,8 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +93,23 @@ def remove(path: Path) -> None:
     """Delete a folder with all in it, or a file; what is not there is deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            _remove_as_its_host(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_as_its_host(path: Path) -> None:
+    """Delete what a host of an ordinary user left, whose files belong to ids of that user's range."""
+    command = Path(sys.executable).parent / "microhost"
+    with contextlib.suppress(OSError):
+        subprocess.run(
+            [command, "unshare", "rm", "-rf", "--", path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
 
 
 def _take(path: Path, how: int) -> int | None:

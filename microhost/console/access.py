@@ -118,11 +118,18 @@ class Access:
     async def doctor(self, request: Request) -> BaseModel:
         """Tell every guard and every runtime."""
         report = await self._services.doctor()
+        accepted = self._services.settings.insecure_sandbox.split(",")
         events, exchanges = self._services.executions.dropped
         return DoctorShown(
             dropped=DroppedShown(events=events, exchanges=exchanges),
             guards=[
-                GuardShown(name=each.name, state=each.state, detail=each.detail, advice=each.advice)
+                GuardShown(
+                    name=each.name,
+                    state=each.state,
+                    detail=each.detail,
+                    advice=each.advice,
+                    accepted=each.state == "missing" and each.name in accepted,
+                )
                 for each in report.guards
             ],
             runtimes=[RuntimeShown(name=each.name, version=each.version) for each in report.runtimes],

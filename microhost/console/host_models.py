@@ -15,6 +15,7 @@ class GuardShown(Given):
     state: str
     detail: str
     advice: str
+    accepted: bool  # the operator lets the host serve without it
 
 
 class RuntimeShown(Given):

@@ -181,7 +181,7 @@ def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orph
     caller = threading.Thread(target=lambda: _ignore(lambda: busy.call("/for/9")))
     caller.start()
     wait_until(lambda: busy.show()["state"] == "awake", "the busy Micro runs")
-    assert _processes_of(uid_base)
+    assert _processes_of(host.outside_id(uid_base))
     assert _groups(host.data)
     host.kill()
     begun = time.monotonic()
@@ -192,7 +192,7 @@ def test_after_kill_9_of_everything_the_next_start_serves_within_2_s_and_no_orph
     assert answer.text == "7"
     assert took_s < 2.0, f"served after {took_s:.2f} s"
     assert host.stop() == 0, host.tail()
-    wait_until(lambda: not _processes_of(uid_base), "no process of a sandbox is left")
+    wait_until(lambda: not _processes_of(host.outside_id(uid_base)), "no process of a sandbox is left")
     assert _mounts() == mounts
     assert _groups(host.data) == []
 

@@ -192,7 +192,7 @@ export interface Login {
 }
 
 export interface Doctor {
-  guards: { name: string; state: string; detail: string; advice: string }[];
+  guards: { name: string; state: string; detail: string; advice: string; accepted: boolean }[];
   runtimes: { name: string; version: string }[];
   /** What was not recorded since the host's start. */
   dropped: { events: number; exchanges: number };

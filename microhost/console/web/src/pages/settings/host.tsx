@@ -84,12 +84,12 @@ function Guards({ guards }: { guards: Doctor["guards"] }) {
           </tr>
         </thead>
         <tbody>
-          {guards.map(({ name, state, detail, advice }) => (
+          {guards.map(({ name, state, detail, advice, accepted }) => (
             <tr key={name}>
               <td>{name}</td>
               <td>
                 <span class={`badge ${state === "enforced" ? "good" : state === "missing" ? "bad" : "warn"}`}>
-                  {state}
+                  {accepted ? `${state}, accepted` : state}
                 </span>
               </td>
               <td>
