@@ -36,12 +36,14 @@ from microhost.storage.pruning import (
     free_bytes,
     make_room,
     prune,
+    used_bytes,
 )
 from microhost.storage.schema import EVENTS
 
 QUEUE_RECORDS = 20_000
 QUEUE_BYTES = 64_000_000
 STORE_BYTES = 2_000_000_000
+LEAST_BYTES = 8_000_000  # however little the disk has
 ROOM_SHARE = 2  # pages and indexes take more than texts
 RECORD_BYTES = 600  # about, without its texts
 PRUNE_AFTER_BYTES = 64_000_000
@@ -201,10 +203,15 @@ class EventStore:
     def _commit(self, records: list[Execution]) -> None:
         is_scarce = free_bytes(self._directory) < self._reserve_bytes
         with self._database.write() as sql:
-            if is_scarce and not make_room(sql, "executions", ROOM_SHARE * sum(map(_size_of, records))):
-                raise HostError("the disk is nearly full; what is left is for what must be kept")
+            if is_scarce and used_bytes(sql) > LEAST_BYTES:
+                _make_room(sql, records)
             _insert(sql, records)
             add_minutes(sql, records)
+
+
+def _make_room(sql: Connection, records: list[Execution]) -> None:
+    if not make_room(sql, "executions", ROOM_SHARE * sum(map(_size_of, records))):
+        raise HostError("the disk is nearly full; what is left is for what must be kept")
 
 
 def _size_of(each: Execution) -> int:

@@ -292,7 +292,10 @@ def test_a_full_disk_is_told_in_a_sentence_a_minute(
     assert not any("exc_info" in each for each in said)
 
 
-def test_on_a_disk_with_little_left_the_oldest_records_make_room(tmp_path: Path) -> None:
+def test_on_a_disk_with_little_left_the_oldest_records_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LEAST_BYTES", 0)
     store = EventStore(tmp_path / "events.db", clock=lambda: START, reserve_bytes=0)
     for number in range(400):
         store.append(execution(number, log="x" * 20_000))
@@ -312,11 +315,19 @@ def test_on_a_disk_with_little_left_the_oldest_records_make_room(tmp_path: Path)
     assert (tmp_path / "events.db").stat().st_size <= 1.3 * before
 
 
-def test_on_a_disk_that_others_have_filled_nothing_is_recorded(tmp_path: Path) -> None:
+def test_on_a_disk_that_others_have_filled_little_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = EventStore(tmp_path / "events.db", clock=lambda: START, reserve_bytes=1 << 60)
-    store.append(execution(1, log="x" * 100_000))
+    store.append(execution(0, log="x" * 100_000))
     store.flush()
-    assert listed(store) == []
+    assert len(listed(store)) == 1
+    store.close()
+    monkeypatch.setattr(events, "LEAST_BYTES", 0)
+    store = EventStore(tmp_path / "events.db", clock=lambda: START, reserve_bytes=1 << 60)
+    store.append(execution(1, log="x" * 1_000_000))
+    store.flush()
+    assert [each.id for each in listed(store)] == ["e000000"]
     assert store.dropped_count == 1
     store.close()
 
