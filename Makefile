@@ -83,6 +83,7 @@ ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside
 
 test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
 	$(RUN) python -m tests.vm $(VM)
+	$(if $(VM),,TEST_SLOWNESS=4 $(RUN) pytest -q -s -m long tests/durability/test_power_cuts.py)
 
 demo: setup  ## a host, the sample Micros, calls, a run, a cron: all of it, in under two minutes
 	$(RUN) python -m tests.demo

@@ -90,9 +90,11 @@ class Executor:
         self._ending: asyncio.Task[dict[str, Any]] | None = None
 
     def watch(self, pid: int) -> None:
-        """Notice when the process ends; it may have ended already."""
+        """Notice when the process ends; it may have ended already, and is 0 when it was not even found."""
         loop = asyncio.get_running_loop()
         try:
+            if pid == 0:
+                raise ProcessLookupError
             self.pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             loop.call_soon(self.end, "exited")

@@ -478,7 +478,6 @@ class Sandbox:
         executor.channel = channel
         executor.stdout, stdout = _pipe()
         executor.stderr, stderr = _pipe()
-        before = set(_children(self._template))
         try:
             slot.thaw()
             answer = self._guest.expect()
@@ -492,9 +491,9 @@ class Sandbox:
             raise GuestError(f"the template could not fork: {os.strerror(struct.unpack('>I', word[2:])[0])}")
         if word != b"S0":
             raise GuestError("the template answered with something that is not in the contract")
-        born = [each for each in _children(self._template) if each not in before]
-        inside = set(slot.group.processes())
-        executor.watch(next((each for each in born if each in inside), 0))
+        # not by the template's list of children: the kernel leaves some out while others end
+        inside = [each for each in slot.group.processes() if each != self._template]
+        executor.watch(next((each for each in inside if _parent(each) == self._template), 0))
         return executor
 
     def _hand_out(self, executor: Executor) -> None:
@@ -769,6 +768,14 @@ def _children(pid: int) -> list[int]:
             return [int(each) for each in file.read().split()]
     except OSError:
         return []
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _pipe() -> tuple[int, int]:

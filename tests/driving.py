@@ -118,7 +118,7 @@ class Host:
                 env=self.environment,
                 cwd=CHECKOUT if self.as_user else None,
             )
-        lines = _read_lines(self.process, "microhost listens on http", START_DEADLINE_S)
+        lines = read_lines(self.process, "microhost listens on http", START_DEADLINE_S)
         if not lines:
             self._end()
             raise AssertionError(f"the host did not listen; its log:\n{self.tail()}")
@@ -337,7 +337,7 @@ def _port_of(line: str) -> int:
     return int(line.strip().rsplit(":", 1)[1].rstrip("/"))
 
 
-def _read_lines(process: subprocess.Popen[bytes], wanted: str, deadline_s: float) -> list[str]:
+def read_lines(process: subprocess.Popen[bytes], wanted: str, deadline_s: float) -> list[str]:
     """Read standard output until a line holds `wanted`; nothing when it ended or the deadline passed."""
     assert process.stdout is not None
     deadline = time.monotonic() + deadline_s

@@ -1,7 +1,7 @@
-"""Serve as `microhost` does, with a host that acknowledges before it keeps, or whose disk fails.
+"""Serve as `microhost` does, with a host that acknowledges before it keeps, whose disk fails, or that waits for no disk.
 
-    python careless.py items|files|disk serve ...        the warden, whose hosts are
-    python careless.py items|files|disk microhost.serve  the host of that manner
+    python careless.py items|files|disk|syncs serve ...        the warden, whose hosts are
+    python careless.py items|files|disk|syncs microhost.serve  the host of that manner
 
 Nothing in the product can be told to do this; it is patched here.
 """
@@ -75,11 +75,38 @@ def fail_syncs() -> None:
     sys.modules["failing_disk"] = FailingDisk()  # type: ignore[assignment]  # must live as long as the process
 
 
+def wait_for_no_disk() -> None:
+    """Leave all that is written to the kernel, which brings it to the disk when it likes: only a power cut tells."""
+    import apsw
+
+    class Hasty(apsw.VFS):
+        def __init__(self) -> None:
+            super().__init__("hasty", "unix", makedefault=True)
+
+        def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+            return HastyFile("unix", name, flags)
+
+    class HastyFile(apsw.VFSFile):
+        def xSync(self, flags: int) -> None:
+            """Wait for nothing."""
+
+    os.fsync = lambda _: None
+    sys.modules["hasty_disk"] = Hasty()  # type: ignore[assignment]  # must live as long as the process
+
+
+MANNERS: dict[str, Callable[[], None]] = {
+    "items": acknowledge_items_early,
+    "files": acknowledge_files_early,
+    "disk": fail_syncs,
+    "syncs": wait_for_no_disk,
+}
+
+
 def main() -> None:
     """Be the warden or its host."""
     manner, role = sys.argv[1:3]
     if role == "microhost.serve":
-        {"items": acknowledge_items_early, "files": acknowledge_files_early, "disk": fail_syncs}[manner]()
+        MANNERS[manner]()
         from microhost.serve import main as serve
 
         serve()

@@ -9,9 +9,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from tests.slowness import slow
+
 BATCH = 5
 TORN = "torn"
-TIMEOUT_S = 60.0
+TIMEOUT_S = slow(60.0)
 
 
 class Refused(Exception):

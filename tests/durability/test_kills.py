@@ -24,6 +24,7 @@ from accounts import Account
 from reaching import Project, Refused, read_state
 
 from tests.driving import Host, wait_until
+from tests.slowness import slow
 
 HERE = Path(__file__).parent
 WRITERS = 6
@@ -36,13 +37,13 @@ pytestmark = pytest.mark.root
 class Loop:
     """Hold a host that is killed again and again, and the process that writes to it."""
 
-    def __init__(self, tmp_path: Path, *, careless: str = "") -> None:
-        """Start both. `careless` names what the host acknowledges too early."""
+    def __init__(self, tmp_path: Path, *, careless: str = "", host: Host | None = None) -> None:
+        """Start both. `careless` names what the host acknowledges too early; `host` is one that runs already."""
         self.seed = os.environ.get("KILL_SEED") or str(random.randrange(10**9))
         print(f"KILL_SEED={self.seed}")
-        self._chance = random.Random(self.seed)
+        self.chance = random.Random(self.seed)
         command = [sys.executable, str(HERE / "careless.py"), careless] if careless else None
-        self.host = Host(tmp_path / "data", command=command)
+        self.host = host or Host(tmp_path / "data", command=command)
         self.project = str(self.host.new_project("killed")["id"])
         self.key = str(self.host.post(f"/projects/{self.project}/keys", {"name": "writer"})["key"])
         self.record = tmp_path / "record"
@@ -50,7 +51,10 @@ class Loop:
         self._read_bytes = 0
         self.counts: Counter[str] = Counter()
         given = [self.host.port, self.project, self.key, self.record, self.seed, WRITERS]
-        self.writers = subprocess.Popen([sys.executable, str(HERE / "writer.py"), *map(str, given)])
+        self.writers = subprocess.Popen(
+            [sys.executable, str(HERE / "writer.py"), *map(str, given)],
+            env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        )
 
     def wait_for_acknowledgements(self, count: int) -> None:
         """Wait until so many more writes were acknowledged."""
@@ -73,10 +77,10 @@ class Loop:
 
     def kill(self, number: int) -> None:
         """Let it work for a moment, then kill the serving process or, every few rounds, the parent of all."""
-        in_recovery = self._chance.random() < 0.1
-        self.wait_for_acknowledgements(0 if in_recovery else self._chance.randrange(1, 40))
+        in_recovery = self.chance.random() < 0.1
+        self.wait_for_acknowledgements(0 if in_recovery else self.chance.randrange(1, 40))
         time.sleep(
-            self._chance.uniform(0, LONGEST_DELAY_S)
+            self.chance.uniform(0, LONGEST_DELAY_S)
         )  # not for something: the moment itself is at random
         if number % WARDEN_EVERY == WARDEN_EVERY - 1:
             self.host.kill()
@@ -91,7 +95,7 @@ class Loop:
         """Let the writers end, and compare all that the host has with the record; give what is lost or torn."""
         self.wait_for_acknowledgements(20)
         self.writers.send_signal(signal.SIGTERM)
-        assert self.writers.wait(90) == 0, self.host.tail()
+        assert self.writers.wait(slow(90)) == 0, self.host.tail()
         return self.compare()
 
     def compare(self) -> list[str]:

@@ -182,6 +182,7 @@ def install(lab: Lab, requirements: bytes, **wanted: Any) -> tuple[str, str]:
     return made, "".join(lines)
 
 
+@pytest.mark.index
 def test_the_warden_installs_a_set_that_a_sandbox_can_read(new_lab: Callable[..., Lab]) -> None:
     environment = {
         name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL_", "PIP_"))
@@ -197,6 +198,7 @@ def test_the_warden_installs_a_set_that_a_sandbox_can_read(new_lab: Callable[...
     assert not [each for each in (lab.data / "envs").iterdir() if each.name.startswith(".")]
 
 
+@pytest.mark.index
 def test_a_host_that_moves_its_directories_away_leads_no_install_outside(
     new_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:

@@ -33,16 +33,21 @@ SUITES = (
 )
 
 
-def steps(arguments: list[str]) -> list[Step]:
-    """Give what is to be run in the machine."""
+def variables() -> dict[str, str]:
+    """Give the environment of what runs in the machine."""
     programs = ROOT / ".venv" / "bin"
-    environment = {
+    return {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
         "TEST_SLOWNESS": SLOWNESS,
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
         "HOME": "/root",
     }
+
+
+def steps(arguments: list[str]) -> list[Step]:
+    """Give what is to be run in the machine."""
+    environment = variables()
     if arguments:
         return [Step(arguments, SUITE_S, environment)]
     pytest = [
@@ -51,7 +56,7 @@ def steps(arguments: list[str]) -> list[Step]:
         "-p",
         "no:cacheprovider",
         "-m",
-        "not long",
+        "not long and not index",
         "--color=no",
         "--durations=10",
         "--tb=short",

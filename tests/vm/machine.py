@@ -1,9 +1,9 @@
 """Boot the machine with an order, show what it says, and give what it left.
 
 Theory of operation
-    One QEMU process without hardware acceleration and without a network. Disks: the image (changes are forgotten), the virtual
-    environment (likewise), the order with a copy of the checkout, and one that takes the results as a tar. The machine powers itself
-    off; whatever happens, the process is killed at the deadline, by its pid.
+    One QEMU process without hardware acceleration and, unless a test adds one, without a network. Disks: the image (changes are
+    forgotten), the virtual environment (likewise), the order with a copy of the checkout, and one that takes the results as a tar.
+    The machine powers itself off; whatever happens, the process is killed at the deadline, by its pid.
 """
 
 from __future__ import annotations
@@ -104,35 +104,46 @@ def make_order(checkout: Path, steps: Sequence[Step], place: Path) -> Path:
     return disk
 
 
-def boot(image: Image, environment: Path, order: Path, place: Path, *, within_s: float) -> bytes:
-    """Run the machine to its end, copying its second serial port to our output; gives the tar of the results.
+def start(
+    image: Image, environment: Path, order: Path, place: Path, more: Sequence[str] = ("-nic", "none")
+) -> subprocess.Popen[bytes]:
+    """Switch a machine on; its second serial port is the output of the process. `more` adds devices to it.
 
-    Raises: TimeoutError when it was killed at the deadline.
+    What the machine leaves is in `place`: results.tar, console.txt, output.txt.
     """
-    results = place / "results.tar"
-    with results.open("wb") as file:
+    with (place / "results.tar").open("wb") as file:
         file.truncate(RESULTS_BYTES)
     drives = [
         f"file={image.root},snapshot=on",
         f"file={environment},snapshot=on",
         f"file={order}",
-        f"file={results}",
+        f"file={place / 'results.tar'}",
     ]
     command = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", str(PROCESSORS),
-        "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-nic", "none", "-no-reboot", "-device", "virtio-rng-pci",
+        "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot", "-device", "virtio-rng-pci",
         "-kernel", str(image.kernel), "-initrd", str(image.first), "-append", COMMAND_LINE,
-        "-serial", f"file:{place / 'console.txt'}", "-serial", "stdio",
+        "-serial", f"file:{place / 'console.txt'}", "-chardev", f"stdio,id=output,logfile={place / 'output.txt'}",
+        "-serial", "chardev:output",
         *(part for each in drives for part in ("-drive", f"{each},format=raw,if=virtio,cache=unsafe")),
+        *more,
     ]  # fmt: skip
-    with subprocess.Popen(
+    return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(place)}
-    ) as process:
+    )
+
+
+def boot(image: Image, environment: Path, order: Path, place: Path, *, within_s: float) -> bytes:
+    """Run the machine to its end, copying its second serial port to our output; gives the tar of the results.
+
+    Raises: TimeoutError when it was killed at the deadline.
+    """
+    with start(image, environment, order, place) as process:
         try:
             _copy_output(process, time.monotonic() + within_s)
         finally:
             process.kill()
-    return results.read_bytes()
+    return (place / "results.tar").read_bytes()
 
 
 def _copy_output(process: subprocess.Popen[bytes], deadline: float) -> None:
