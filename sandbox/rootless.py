@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sandbox import cgroups, kernel, users, visible
 
-SCOPED = "MICROHOST_SCOPED"
+SCOPED = "_MICROHOST_SCOPED"  # no setting: those begin with MICROHOST_
 MAP_S = 10.0
 
 

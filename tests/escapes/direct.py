@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sandbox import bwrap, interpreters, policy, visible
+from sandbox import bwrap, interpreters, policy, users, visible
 from sandbox.etc import write_etc
 from tests.slowness import slow
 
@@ -22,7 +22,8 @@ HELD = 77
 ESCAPED = 0
 ATTACK_S = slow(60.0)
 ATTACKS = Path(__file__).with_name("attacks")
-UID = 213_000
+UID = users.find_users(213_000).host  # 0 where one id is all there is
+NEIGHBOUR = UID + 1 if UID else UID
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.escapes.direct import ATTACK_S, UID, Launcher, Verdict, newest_interpreter
+from tests.escapes.direct import ATTACK_S, NEIGHBOUR, Launcher, Verdict, newest_interpreter
 
 pytestmark = pytest.mark.root
 
@@ -42,13 +42,13 @@ def look_for_neighbour(neighbour: Launcher, seeker: Launcher) -> Verdict:
 
 
 def test_two_sandboxes_do_not_find_each_other(launcher: Launcher) -> None:
-    verdict = look_for_neighbour(launcher, launcher.without(uid=UID + 1))
+    verdict = look_for_neighbour(launcher, launcher.without(uid=NEIGHBOUR))
     assert verdict.held, verdict.output
 
 
 def test_they_meet_on_a_shared_network(launcher: Launcher) -> None:
     shared = launcher.without("new_network")
-    verdict = look_for_neighbour(shared, shared.without(uid=UID + 1))
+    verdict = look_for_neighbour(shared, shared.without(uid=NEIGHBOUR))
     assert not verdict.held
     assert "abstract socket" in verdict.output
     assert "port at 127.0.0.1" in verdict.output
@@ -56,7 +56,7 @@ def test_they_meet_on_a_shared_network(launcher: Launcher) -> None:
 
 def test_they_see_each_other_without_namespaces_of_their_own(launcher: Launcher) -> None:
     shared = launcher.without("own_namespaces")
-    verdict = look_for_neighbour(shared, shared.without(uid=UID + 1))
+    verdict = look_for_neighbour(shared, shared.without(uid=NEIGHBOUR))
     assert not verdict.held
     assert "process" in verdict.output
 

@@ -14,6 +14,7 @@ import pytest
 from escape_lab import Lab, Micro
 
 from sandbox.certificates import certificates_in
+from sandbox.users import find_users
 from tests.certificate import make_certificate
 
 pytestmark = pytest.mark.root
@@ -51,7 +52,8 @@ def micro(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Micro]
     place = lab.data / "ca"
     place.mkdir()
     (place / "ca.pem").write_bytes(certificates_in(file.read_bytes()))
-    os.chown(place / "ca.pem", lab.settings.uid_base, lab.settings.uid_base)
+    host = find_users(lab.settings.uid_base).host
+    os.chown(place / "ca.pem", host, host)
     started = lab.start(CALLER)
     plain, secure = lab.run(lab.client.doors(started.sandbox))
     thread = threading.Thread(target=answer, args=(secure, file))

@@ -16,6 +16,8 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif("VM_RESULTS" not in os.environ, reason="needs a systemd of its own (make test-vm)"),
 ]
+# not runuser, which ends what it started by signals of its own
+PERSONATE = ["setpriv", f"--reuid={PERSON_UID}", f"--regid={PERSON_UID}", "--init-groups", "--"]
 MICROHOST = str(Path(sys.executable).parent / "microhost")
 
 
@@ -26,7 +28,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     place.mkdir()
     os.chown(place, PERSON_UID, PERSON_UID)
     session = ["env", f"XDG_RUNTIME_DIR=/run/user/{PERSON_UID}", f"HOME=/home/{PERSON}"]
-    running = Host(place / "data", command=["runuser", "-u", PERSON, "--", *session, MICROHOST])
+    running = Host(place / "data", command=[*PERSONATE, *session, MICROHOST])
     yield running
     assert running.stop() == 0, running.tail()
 
