@@ -17,6 +17,7 @@ DEPENDENCIES_BYTES = 250 * MB
 # Deta docs, Micros > Custom Domains and Sub-domains
 SUBDOMAIN_CHARACTERS_MIN = 4
 DOMAINS_PER_MICRO = 5
+EGRESS_NAMES_MAX = 64
 DOMAIN_LOOKUP_S = 3.0
 
 # Deta docs, CLI > Authentication: access tokens are valid for a year
@@ -157,6 +158,8 @@ API_VERSION = 1
 API_BODY_BYTES = 1_000_000
 EVENTS_PER_PAGE = 100
 EVENTS_PER_PAGE_MAX = 1000
+EVENTS_DISK_RESERVE_BYTES = 128 * MIB  # between those of Visor and of Drives
+EVENTS_PAGE_CHARACTERS = 4_000_000  # of their texts: a page ends early
 WRONG_TOKENS_PER_MINUTE = 20
 
 # Ours: logging in with a browser

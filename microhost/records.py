@@ -14,6 +14,7 @@ Trigger = Literal["http", "run", "cron"]
 Start = Literal["warm", "asleep", "cold"]
 RevisionState = Literal["live", "retired"]
 Role = Literal["owner", "member"]
+Egress = str | tuple[str, ...]  # "public", "none", or the names that a Micro may reach
 OWNER_ID = "owner"  # of the one user who is always there
 
 
@@ -48,6 +49,7 @@ class Micro:
     concurrency: int = 1
     packages_as_of: date | None = None
     live_revision: str | None = None
+    egress: Egress = "public"
 
 
 @dataclass(frozen=True, slots=True)

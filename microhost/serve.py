@@ -9,6 +9,7 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -35,10 +36,12 @@ from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
 from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.resolver import Resolver
 from microhost.gateway.sending import Sender
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE
+from microhost.log import set_up_log
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
@@ -49,7 +52,7 @@ from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
-from microhost.records import Micro
+from microhost.records import Egress, Micro
 from microhost.settings import Settings
 from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
@@ -117,12 +120,12 @@ class Host:
             on_gone=lambda sandbox: self.inside.close(sandbox),
             on_taken=lambda sandbox: self.inside.leave(sandbox),
         )
-        self.executions = Executions(stores.events, stores.exchanges)
+        self.directory = Directory()
+        self.executions = Executions(stores.events, stores.exchanges, self.directory.find_micro)
         self.pools = Pools(
             self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
         )
         self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
-        self.directory = Directory()
         self.names = Names(settings.domain)
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
@@ -131,6 +134,7 @@ class Host:
             directory=self.directory,
             running=self.pools,
             schedules=self.scheduler,
+            recorded=self.executions,
             turns=turns,
             runtimes=lambda: self.runtimes,
             clock=utc_now,
@@ -175,12 +179,13 @@ class Host:
             sessions=self.accounts,
             domain=settings.domain,
         )
+        self.resolver = Resolver(self.warden, egress_of=self.find_egress, upstreams=settings.name_servers)
         self.inside = Inside(
             self.warden,
             self.front,
             tls=certificates.context,
-            names=settings.inside_names,
             project_of=self.find_project,
+            resolver=self.resolver,
             pools=self.pools,
             settings=settings,
             connections=connections // INSIDE_SHARE,
@@ -233,9 +238,10 @@ class Host:
         await self.stores.bases.start()
         self.upkeep.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
-        if self.settings.tls_port is not None:
-            print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
-        print(f"microhost listens on {self.settings.public_url}", flush=True)
+        with contextlib.suppress(OSError):  # nobody may be told on a full disk, all may be served
+            if self.settings.tls_port is not None:
+                print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
+            print(f"microhost listens on {self.settings.public_url}", flush=True)
 
     async def set_first_password(self) -> None:
         """Give the owner the password that the operator chose, unless there is one. Raises: HostError."""
@@ -264,6 +270,11 @@ class Host:
         micro = self.stores.meta.find_micro(micro_id)
         return micro.project_id if micro is not None else None
 
+    def find_egress(self, micro_id: str) -> Egress | None:
+        """Give where a Micro may connect to, None when it was deleted."""
+        micro = self.stores.meta.find_micro(micro_id)
+        return micro.egress if micro is not None else None
+
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""
         self.server.should_exit = True
@@ -282,19 +293,6 @@ class Host:
         await self.stores.bases.stop()
         await self.accounts.note_used()
         self.stores.close()
-
-
-def set_up_log() -> None:
-    """Write one JSON object a line to stderr. Tracebacks carry no local variables: they may hold secrets."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def open_certificates(settings: Settings, custom: Identity | None) -> Certificates:

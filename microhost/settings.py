@@ -49,6 +49,12 @@ class Settings:
     drive_quota_mb: int = field(
         default=DRIVE_QUOTA_MB, metadata={"help": "megabytes that all Drives of one project may hold"}
     )
+    name_servers: str = field(
+        default="",
+        metadata={
+            "help": "comma-separated addresses of name servers for Micros; none: those of this machine"
+        },
+    )
     public_address: str = field(
         default="",
         metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},

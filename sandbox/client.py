@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from sandbox import wire
+from sandbox.router import Policy
 from sandbox.wire import Record
 
 REQUEST_S = 60.0
@@ -69,6 +70,15 @@ class Lease:
     peak: int
     freeze: bytes
     thaw: bytes
+
+
+class Doors(NamedTuple):
+    """Hold the sockets in a sandbox's network: three that listen, one of datagrams."""
+
+    http: socket.socket
+    https: socket.socket
+    dns_tcp: socket.socket
+    dns_udp: socket.socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,7 @@ class WardenClient:
         memory_bytes: int,
         tmp_bytes: int,
         tasks: int,
+        egress: Policy,
     ) -> None:
         """Start an interpreter in a new sandbox; returns when it is up. None of the user's code runs."""
         await self._ask(
@@ -183,6 +194,7 @@ class WardenClient:
                 "memory_bytes": memory_bytes,
                 "tmp_bytes": tmp_bytes,
                 "tasks": tasks,
+                "egress": egress,
             }
         )
 
@@ -225,11 +237,14 @@ class WardenClient:
             thaw=answer["thaw"].encode(),
         )
 
-    async def doors(self, sandbox: str) -> tuple[socket.socket, socket.socket]:
-        """Take duplicates of a sandbox's listening sockets, for HTTP and for HTTPS; the caller closes them."""
-        _, descriptors = await self._ask({"op": "doors", "sandbox": sandbox}, expected=2)
-        plain, secure = descriptors
-        return socket.socket(fileno=plain), socket.socket(fileno=secure)
+    async def doors(self, sandbox: str) -> Doors:
+        """Take duplicates of the sockets in a sandbox's network; the caller closes them."""
+        _, descriptors = await self._ask({"op": "doors", "sandbox": sandbox}, expected=4)
+        return Doors(*(socket.socket(fileno=each) for each in descriptors))
+
+    async def permit(self, sandbox: str, addresses: Collection[str], ttl_s: int) -> None:
+        """Let a sandbox whose egress is a list of names reach addresses, for at least as long as they live."""
+        await self._ask({"op": "permit", "sandbox": sandbox, "addresses": list(addresses), "ttl_s": ttl_s})
 
     async def kill(self, executor: str) -> Evidence:
         """End an executor with all it started, and tell how it ended. The same again when called twice."""

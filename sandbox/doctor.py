@@ -28,6 +28,7 @@ from typing import Any
 from sandbox import bwrap, interpreters, kernel, policy, visible
 from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
+from sandbox.doctor_egress import try_egress
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
 from sandbox.users import Users, find_users
@@ -137,7 +138,7 @@ def probe(
     users = find_users() if users is None else users
     runtimes = interpreters.find(environment) if found is None else found
     guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
-    guards += [_try_mounts(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
+    guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
     infos = tuple(RuntimeInfo(each.name, each.executable, each.version_text) for each in runtimes)
     return Report(guards=tuple(guards), runtimes=infos)
 

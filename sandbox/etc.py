@@ -22,8 +22,8 @@ def etc_files(hostname: str = HOSTNAME, door_names: Sequence[str] = ()) -> dict[
         "group": f"root:x:0:\nmicro:x:{UID_INSIDE}:\nnogroup:x:65534:\n",
         "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n{doors}",
         "hostname": f"{hostname}\n",
-        # No name server: a sandbox has no network, and a query then fails at once.
-        "resolv.conf": "",
+        # A door: the host answers, as the sandbox's policy says.
+        "resolv.conf": f"nameserver {ADDRESS}\noptions timeout:3 attempts:2\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
         "host.conf": "multi on\n",
         "timezone": "Etc/UTC\n",

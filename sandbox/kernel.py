@@ -162,6 +162,12 @@ def _set_capabilities(*, effective: int, permitted: int) -> None:
         raise _error("capset")
 
 
+def leave_network() -> None:
+    """Move this process into a network namespace that is new and empty."""
+    if _libc.unshare(CLONE_NEWNET) < 0:
+        raise _error("unshare")
+
+
 def die_with_parent(parent: int) -> None:
     """End this process when the thread that forked it ends. Source: prctl(2); set it after a change of user.
 

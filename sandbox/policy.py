@@ -1,8 +1,9 @@
 """Say what a sandbox is: bubblewrap's arguments, in the order in which they act. Pure; read it downwards.
 
 Theory of operation
-    Three things lie outside this list and are the launcher's: bubblewrap is started by a user id of the
+    Four things lie outside this list and are the launcher's: bubblewrap is started by a user id of the
     sandbox's own, never by uid 0 (whose files under /proc/sys stay writable even without capabilities);
+    in a network that was made for the sandbox (networks.py);
     with an empty environment (`--clearenv` would leave the old one readable in /proc/1/environ); and with
     these arguments through a descriptor (`--args`), so that /proc/1/cmdline shows no path of the host.
     Sources must be readable by that user id: see `visible.py`.
@@ -96,6 +97,9 @@ class RunPolicy:
     prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
     runtime: str  # shown at /runtime
     etc: str  # a generated directory (`etc.py`), shown at /etc
+    network_is_entered: bool = (
+        False  # the launcher has moved to the sandbox's network; else bubblewrap makes one
+    )
     dependencies: str | None = None  # shown at /dependencies; else that is an empty directory
     seccomp_fd: int | None = None  # None only in a known-bad twin
     hostname: str = HOSTNAME
@@ -138,7 +142,11 @@ def run_arguments(policy: RunPolicy) -> list[str]:
     """Give bubblewrap's options for a Micro's sandbox, in order; the program (`run_command`) follows them."""
     capabilities = ("CAP_SYS_CHROOT",) if policy.chroot_capability else ()
     return [
-        *_isolate(policy.guards, policy.hostname, share_network=not policy.guards.new_network),
+        *_isolate(
+            policy.guards,
+            policy.hostname,
+            share_network=policy.network_is_entered or not policy.guards.new_network,
+        ),
         *_rights(policy.guards, capabilities),
         *_set_environment(policy.environment),
         *_show_system(policy.root_links, policy.etc),

@@ -8,7 +8,8 @@ Theory of operation
 
 Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...} or {"re": id, "error": "one sentence"}.
 
-    boot    {"sandbox", "micro", "runtime", "dependencies": id | null, "memory_bytes", "tmp_bytes", "tasks"}
+    boot    {"sandbox", "micro", "runtime", "dependencies": id | null, "memory_bytes", "tmp_bytes", "tasks",
+            "egress": "public" | "none" | [names]}
             start an interpreter in a sandbox of its own; none of the user's code runs
     attach  {"sandbox", "revision", "mode": "fork" | "fresh"} + [environment, log, report]
             mount the revision's code, let the guest import it; the event `template` tells how it went
@@ -19,9 +20,11 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
     kill    {"executor"} -> {"evidence": {"cause": "out_of_memory" | "killed" | "exited" | "sandbox_died", "status": int | null,
             "peak_memory_bytes", "cpu_s"}}
             end an executor at once with all it started; answers the same again when called twice, or after it died by itself
-    doors   {"sandbox"} -> [port 80, port 443]
-            the listening sockets in the sandbox's own network (doors.py), non-blocking; every host that asks gets duplicates, at any
+    doors   {"sandbox"} -> [HTTP, HTTPS, DNS over TCP, DNS over UDP]
+            the sockets in the sandbox's own network (doors.py), non-blocking; every host that asks gets duplicates, at any
             time from the end of `boot` to the event `gone`
+    permit  {"sandbox", "addresses", "ttl_s"}
+            let a sandbox whose `egress` is a list reach the addresses that one of its names has
     stop    {"sandbox"}   end a sandbox with all its executors
     list    -> {"sandboxes": [{"sandbox", "micro", "revision", "state", "mode", "memory_bytes", "executors": [...]}]}
     install {"build", "runtime", "packages_as_of": date | null, "builds_allowed": bool,

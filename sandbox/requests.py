@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from ipaddress import ip_address
 
+from sandbox.router import Address, Policy
 from sandbox.wire import Record
 
 ID = re.compile(r"[a-z0-9]{8,26}")
@@ -15,6 +17,7 @@ RUNTIME = re.compile(r"[A-Za-z0-9. -]{0,32}")
 MEMORY_BYTES_MIN = 16 * 1024 * 1024
 TMP_BYTES_MIN = 64 * 1024
 TASKS_MIN = 4
+ADDRESSES_MAX = 64
 
 
 class RefusedError(Exception):
@@ -83,6 +86,27 @@ def identities(record: Record, name: str) -> set[str]:
     if not isinstance(value, list):
         raise RefusedError(f"'{name}' must be a list of ids, not {_show(value)}.")
     return {identity({name: each}, name) for each in value}
+
+
+def egress(record: Record) -> Policy:
+    """Give `public`, `none`, or the names that may be reached."""
+    value = record.get("egress")
+    if value in ("public", "none"):
+        return str(value)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise RefusedError(f"'egress' must be 'public', 'none' or a list of names, not {_show(value)}.")
+    return tuple(value)
+
+
+def addresses(record: Record, name: str) -> list[Address]:
+    """Give the list of IP addresses in field `name`."""
+    value = record.get(name)
+    if not isinstance(value, list) or len(value) > ADDRESSES_MAX:
+        raise RefusedError(f"'{name}' must be a list of at most {ADDRESSES_MAX} addresses.")
+    try:
+        return [ip_address(str(each)) for each in value]
+    except ValueError as error:
+        raise RefusedError(f"'{name}' has something that is no address: {error}.") from error
 
 
 def descriptors(received: list[int], count: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Keep one sandbox from its boot to its end: boot, attach, template, spare, leased executors.
 
 Theory of operation
-    bwrap's two processes live in the leaf `init`. The guest (its only child) imports in the leaf `template`,
+    bwrap is started inside a network that was made ahead (networks.py). Its two processes live in the leaf `init`. The
+    guest (its only child) imports in the leaf `template`,
     is then frozen, judged (forksafety.py), and waits frozen in the leaf of its *next* executor: what it forks
     is born under that executor's limits, whatever its fork hooks start; it is moved on afterwards, where
     nobody waits. One task, the forge, holds every dialogue with the template: fork for whoever waits, keep
@@ -23,16 +24,17 @@ import socket
 import struct
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox import doors, forksafety, launch, memory, policy, seccomp, users, wire
+from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, users, wire
 from sandbox.cgroups import Freezer, Group, Tree
 from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter
 from sandbox.memory import Doorbell
+from sandbox.networks import Network, Networks
 from sandbox.slots import Mounter, MountError
 
 BOOT_S = 20.0
@@ -67,6 +69,7 @@ class Order:
     memory_bytes: int
     tmp_bytes: int
     tasks: int
+    egress: router.Policy = "public"
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class Means:
 
     tree: Tree
     mounter: Mounter
+    networks: Networks
     enter_namespace: Callable[[], None]
     bwrap: str
     runtime: str
@@ -119,7 +123,7 @@ class Sandbox:
         self._template_pidfd = -1
         self._namespace = -1
         self._template_tmp = -1
-        self.doors: list[int] = []
+        self._network: Network | None = None
         self._import_bell: Doorbell | None = None
         self._overlay = False
         self._free_slots = list(range(policy.SLOTS - 1, -1, -1))
@@ -142,13 +146,16 @@ class Sandbox:
         """
         try:
             async with asyncio.timeout(BOOT_S):
+                await self._take_network()
                 self._make_groups()
                 self._launch()
-                if await self._guest.expect() != b"B":
+                # its rules take some milliseconds, and so does a boot: neither waits for the other
+                word, _ = await asyncio.gather(self._guest.expect(), self._open_network())
+                if word != b"B":
                     raise GuestError("the guest did not say that it is up")
                 self._find_template()
-                # the move may take 16 ms, the doors 2: neither waits for the other
-                await asyncio.gather(self._open_doors(), self._move_template(self._waiting_room))
+                self._check_network()
+                await self._move_template(self._waiting_room)
         except (TimeoutError, OSError, GuestError, MountError) as error:
             reason = str(error) or f"it was not up within {BOOT_S:.0f} s"
             said = self._read_boot_log()
@@ -185,7 +192,7 @@ class Sandbox:
                     uid=self.uid,
                     makes_namespaces=True,
                     join_files=self._group.child("init").join_files(),
-                    prepare=self._means.enter_namespace,
+                    prepare=self._enter_namespaces,
                     limits=launch.sandbox_limits(),
                     oom_score=launch.OOM_SCORE_SANDBOX,
                 )
@@ -200,6 +207,7 @@ class Sandbox:
         run = policy.RunPolicy(
             interpreter=self.order.interpreter.executable,
             prefixes=self.order.interpreter.prefixes,
+            network_is_entered=True,
             runtime=self._means.runtime,
             etc=self._means.etc,
             dependencies=self.order.dependencies,
@@ -209,6 +217,12 @@ class Sandbox:
         )
         arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
         return run, arguments, _memfd(seccomp.program())
+
+    def _enter_namespaces(self) -> None:
+        """Move the child that becomes bwrap."""
+        self._means.enter_namespace()
+        if self._network is not None:
+            kernel.enter_network(self._network.namespace)
 
     @property
     def _guest(self) -> Control:
@@ -226,17 +240,41 @@ class Sandbox:
         self._template_pidfd = os.pidfd_open(self._template)
         self._namespace = os.open(f"/proc/{self._template}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
-    async def _open_doors(self) -> None:
-        """Listen in the sandbox's own network; no tenant code has run yet."""
-        if not self._means.guards.new_network:
-            return  # a known-bad twin: this would be the machine's own loopback
-        network = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    async def _take_network(self) -> None:
+        if self._means.guards.new_network:  # without, a known-bad twin: the machine's own
+            network = await self._means.networks.take()
+            if self.state in ("ending", "gone"):
+                await self._means.networks.close(network)
+                raise GuestError("the sandbox was ended")
+            self._network = network
+
+    async def _open_network(self) -> None:
+        if self._network is not None:
+            await self._means.networks.open(self._network, self.order.egress)
+
+    def _check_network(self) -> None:
+        """Be sure that the sandbox is where its doors are; no tenant code has run yet."""
+        if self._network is not None:
+            place = os.stat(f"/proc/{self._template}/ns/net")
+            if not os.path.samestat(place, os.fstat(self._network.namespace)):
+                raise GuestError("the sandbox is not in the network that was made for it")
+
+    @property
+    def doors(self) -> list[int]:
+        """Give the listening sockets in its network, once it has one."""
+        return self._network.doors if self._network is not None and self.state != "booting" else []
+
+    async def permit(self, addresses: Iterable[router.Address], ttl_s: int) -> None:
+        """Let it reach the addresses of a name that it may reach.
+
+        Raises: SandboxError when its policy is not an allow-list of names.
+        """
+        if isinstance(self.order.egress, str) or self._network is None or self.state in ("ending", "gone"):
+            raise SandboxError(f"Sandbox '{self.id}' has no allow-list of names.")
         try:
-            if doors.is_own(network):
-                raise GuestError("the sandbox has no network of its own")
-            self.doors = self._keep_all(await self._means.mounter.open_doors(network))
-        finally:
-            os.close(network)
+            await self._means.networks.permit(self._network, addresses, ttl_s)
+        except MountError as error:
+            raise SandboxError(f"The addresses could not be permitted: {error}.") from error
 
     def _has_template(self) -> bool:
         poll = select.poll()
@@ -546,13 +584,10 @@ class Sandbox:
 
         Raises: GuestError in that case.
         """
-        return self._keep_all([descriptor])[0]
-
-    def _keep_all(self, descriptors: list[int]) -> list[int]:
         if self.state in ("ending", "gone"):
-            wire.close(descriptors)
+            wire.close([descriptor])
             raise GuestError("the sandbox was ended")
-        return descriptors
+        return descriptor
 
     async def _load(self, slot: Slot) -> None:
         """Let the template wait where its next executor will live."""
@@ -646,6 +681,9 @@ class Sandbox:
             self._means.log(f"sandbox={self.id} {error}")
         self._settle("killed" if not reason else "sandbox_died")
         self._close()
+        if self._network is not None:
+            network, self._network = self._network, None
+            await self._means.networks.close(network)
         try:
             await _remove(self._group)
         except SurvivorError as error:
@@ -683,14 +721,13 @@ class Sandbox:
         self._prepared, self._loaded = [], None
         if self._control is not None:
             self._control.close()
-        held = [self._boot_log, self._namespace, self._template_tmp, self._template_pidfd, *self.doors]
+        held = [self._boot_log, self._namespace, self._template_tmp, self._template_pidfd]
         if self._bwrap is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._bwrap.pid, 0)
             held += [self._bwrap.pidfd, self._bwrap.complaint]
         wire.close([each for each in held if each >= 0])
         self._boot_log = self._namespace = self._template_tmp = self._template_pidfd = -1
-        self.doors = []
 
     # --- small things
 

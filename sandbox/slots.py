@@ -1,4 +1,4 @@
-"""Give every executor a root and a /tmp of its own, by mounts made from outside.
+"""Give every executor a root and a /tmp of its own, by mounts made from outside; and what else needs a worker of its own.
 
 Theory of operation
     The warden cannot enter a sandbox's mount namespace itself: it has other things to do, and must not stay
@@ -7,7 +7,7 @@ Theory of operation
     the socket and ends. Paths inside are opened without following links. A slot is a recursive clone of
     the sandbox's root at /x/<n> and, on its /tmp, a fresh tmpfs: plain where the template left its /tmp
     empty, else the upper layer of an overlay over it. /x is unbindable, so a clone holds no other slot.
-    The same kind of worker opens the sandbox's doors in its network (doors.py), and moves the template into a
+    The same kind of worker makes networks (plumbing.py), and moves the template into a
     slot's control group: the move may take 16 ms, and nobody waits for it here. Jobs carry no tenant bytes;
     every job has a deadline.
 """
@@ -23,7 +23,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sandbox import cgroups, doors, kernel, wire
+from sandbox import cgroups, doors, kernel, plumbing, wire
 from sandbox.wire import Record
 
 JOB_S = 5.0
@@ -83,13 +83,27 @@ class Mounter:
         request = {"do": "make_slot", "slot": slot, "uid": uid, "bytes": tmp_bytes, "overlay": overlay}
         return _only(await self._ask(request, [namespace]))
 
-    async def open_doors(self, network: int) -> list[int]:
-        """Listen inside a network namespace; gives one descriptor for each of `doors.PORTS`."""
-        _, found = await self._ask({"do": "open_doors"}, [network])
-        if len(found) != len(doors.PORTS):
+    async def make_router(self, place: int, interface: str) -> tuple[int, bool]:
+        """Make the router with an uplink; gives its namespace and whether it leads IPv6 (networks.py)."""
+        answer = await self._ask({"do": "make_router", "place": place, "interface": interface}, [])
+        return _only(answer), bool(answer[0]["ipv6"])
+
+    async def forget_router(self, interface: str) -> None:
+        """Take away what the router had in the machine's own network."""
+        await self._ask({"do": "forget_router", "interface": interface}, [])
+
+    async def make_network(self, link: int, router: int | None, *, ipv6: bool) -> list[int]:
+        """Make a network; gives a descriptor of its namespace and one of each of `doors.DOORS`."""
+        record = {"do": "make_network", "link": link, "ipv6": ipv6}
+        _, found = await self._ask(record, [] if router is None else [router])
+        if len(found) != 1 + len(doors.DOORS):
             wire.close(found)
             raise MountError("the mounter sent no doors")
         return found
+
+    async def set_rules(self, network: int, rules: str) -> None:
+        """Run `nft` in a network, all of it or nothing."""
+        await self._ask({"do": "set_rules", "rules": rules}, [network])
 
     async def free_slot(self, namespace: int, slot: int) -> None:
         """Unmount slot `slot`; what was in its /tmp is gone."""
@@ -251,9 +265,25 @@ def _free_slot(record: Record, descriptors: list[int]) -> _Done:
     return {}, []
 
 
-def _open_doors(record: Record, descriptors: list[int]) -> _Done:
+def _make_router(record: Record, descriptors: list[int]) -> _Done:
+    namespace, ipv6 = plumbing.make_router(record["place"], record["interface"])
+    return {"ipv6": ipv6}, [namespace]
+
+
+def _forget_router(record: Record, descriptors: list[int]) -> _Done:
+    plumbing.forget_router(record["interface"])
+    return {}, []
+
+
+def _make_network(record: Record, descriptors: list[int]) -> _Done:
+    router = descriptors[0] if descriptors else None
+    return {}, plumbing.make_network(record["link"], router, ipv6=record["ipv6"])
+
+
+def _set_rules(record: Record, descriptors: list[int]) -> _Done:
     kernel.enter_network(descriptors[0])
-    return {}, doors.open_doors()
+    plumbing.run_nft(record["rules"])
+    return {}, []
 
 
 def _join(record: Record, descriptors: list[int]) -> _Done:
@@ -268,6 +298,9 @@ _JOBS: dict[str, Callable[[Record, list[int]], _Done]] = {
     "seal": _seal,
     "make_slot": _make_slot,
     "free_slot": _free_slot,
-    "open_doors": _open_doors,
+    "make_router": _make_router,
+    "forget_router": _forget_router,
+    "make_network": _make_network,
+    "set_rules": _set_rules,
     "join": _join,
 }

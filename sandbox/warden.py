@@ -37,6 +37,7 @@ from sandbox.builds import Builds
 from sandbox.executors import Executor
 from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
+from sandbox.networks import Networks
 from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
 from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
@@ -132,6 +133,7 @@ class Warden:
         self._sandboxes: dict[str, Sandbox] = {}
         self._free_uids = deque(premises.users.sandboxes())
         self._mounter = Mounter()
+        self._networks = Networks(self._mounter, f"mh-{premises.tree.name[-12:]}", _log)
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -142,6 +144,7 @@ class Warden:
         self._means = Means(
             tree=premises.tree,
             mounter=self._mounter,
+            networks=self._networks,
             enter_namespace=premises.enter_namespace,
             bwrap=premises.bwrap,
             runtime=str(premises.runtime),
@@ -163,6 +166,7 @@ class Warden:
             "attach": self._attach,
             "kill": self._kill,
             "stop": self._stop,
+            "permit": self._permit,
             "list": self._list,
             "install": self._install,
             "sweep": self._sweep,
@@ -186,7 +190,8 @@ class Warden:
             loop.add_signal_handler(each, self._on_stop_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_replace_signal)
         try:
-            if await self._check_guards():
+            able, _ = await asyncio.gather(self._check_guards(), self._networks.start())
+            if able:
                 self._start_host()
                 self._spawn(self._compile_runtime())
                 await self._stopping.wait()
@@ -253,6 +258,7 @@ class Warden:
         for host in list(self._hosts):
             host.kill()
         await asyncio.gather(*(each.end("") for each in list(self._sandboxes.values())))
+        await self._networks.stop()
         self._mounter.close()
         for host in self._hosts:
             with contextlib.suppress(ChildProcessError):
@@ -408,6 +414,7 @@ class Warden:
                 record, "tmp_bytes", lowest=requests.TMP_BYTES_MIN, highest=settings.tmp_bytes
             ),
             tasks=requests.number(record, "tasks", lowest=requests.TASKS_MIN, highest=settings.tasks),
+            egress=requests.egress(record),
         )
 
     def _interpreter(self, record: Record) -> Interpreter:
@@ -500,6 +507,11 @@ class Warden:
         identity = requests.identity(record, "sandbox")
         if identity in self._sandboxes:
             await self._sandboxes[identity].end("")
+        return {}
+
+    async def _permit(self, host: Host, record: Record, descriptors: list[int]) -> Record:
+        ttl_s = requests.number(record, "ttl_s", lowest=0, highest=1 << 31)
+        await self._find(record).permit(requests.addresses(record, "addresses"), ttl_s)
         return {}
 
     async def _list(self, host: Host, record: Record, descriptors: list[int]) -> Record:
@@ -614,4 +626,5 @@ def _digest(directory: Path) -> str:
 
 
 def _log(line: str) -> None:
-    print(f"warden: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk may end the log, not the warden
+        os.write(sys.stderr.fileno(), f"warden: {line}\n".encode("utf-8", "backslashreplace"))

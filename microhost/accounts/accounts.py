@@ -54,7 +54,9 @@ class Accounts:
         self.clock = clock
         self._directory = directory
         self._passwords = Passwords()
-        self._wrong = Throttle(seconds)
+        # tokens cost nothing to guess: many wrong ones must not push the count of a password out
+        self._wrong_tokens = Throttle(seconds)
+        self._wrong_passwords = Throttle(seconds)
         self._noting: dict[bytes, asyncio.Future[None]] = {}
 
     # Sessions
@@ -92,11 +94,13 @@ class Accounts:
         Raises: ClientError (401); OverloadedError when this client guessed too often.
         """
         pair = f"{client} {token.partition('_')[0][:32]}"
-        self._check_guesses(pair)
+        if self._wrong_tokens.is_full(pair):
+            raise _too_many()
         known = self._directory.find_token(token)
         user = self.users.find_user(known.user_id) if known else None
         if user is None:
-            raise self._wrong_guess(client, pair, "This access token is not valid.")
+            self._wrong_tokens.add(pair)
+            raise _wrong_guess(self._wrong_tokens, client, "This access token is not valid.")
         return await self._open(user, former)
 
     async def log_in_by_password(self, name: str, password: str, client: str, *, former: str) -> Opened:
@@ -105,14 +109,12 @@ class Accounts:
         A name that nobody has and a wrong password look the same and take the same time.
         Raises: ClientError (401); OverloadedError when this client guessed too often, or too many log in.
         """
-        pair = f"{client} {name.strip().lower()[:80]}"
-        self._check_guesses(pair)
-        self._wrong.add(pair)  # before the hashing, during which more may come
+        pair = self._begin_guess(client, name)
         found = self.users.find_login(name.strip())
         user, kept = found or (None, None)
         if not await self._passwords.fit(password, kept, client) or user is None:
-            raise self._wrong_guess(client, "", "The name or the password is wrong.")
-        self._wrong.forget(pair)
+            raise _wrong_guess(self._wrong_passwords, client, "The name or the password is wrong.")
+        self._wrong_passwords.forget(pair)
         if self.users.find_password(user.id) != kept:
             raise ClientError("The password was changed meanwhile. Log in with the new one.", status=401)
         return await self._open(user, former)
@@ -132,11 +134,13 @@ class Accounts:
         check_password(password, user.name)
         kept = self.users.find_password(user.id)
         if kept is not None:
-            pair = f"{client} {user.name.lower()}"
-            self._check_guesses(pair)
-            if current is None or not await self._passwords.fit(current, kept, client):
-                self._wrong.add(pair)
-                raise ClientError("'current' is not your password. It is needed to change it.", status=403)
+            wrong = ClientError("'current' is not your password. It is needed to change it.", status=403)
+            if current is None:
+                raise wrong
+            pair = self._begin_guess(client, user.name)
+            if not await self._passwords.fit(current, kept, client):
+                raise wrong
+            self._wrong_passwords.forget(pair)
         hashed = await self._passwords.hash(password, client)
         await asyncio.to_thread(self.users.put_password, user.id, hashed)
         return await self._open(user, "")
@@ -181,9 +185,9 @@ class Accounts:
         digest = keys.digest_of(code)
         invited = self.users.find_invited(digest, now=self.clock())
         if invited is None:
-            raise self._wrong_guess(
+            raise _wrong_guess(
+                self._wrong_tokens,
                 client,
-                "",
                 "This invitation is not valid any more. Ask the owner for another one.",
                 status=404,
             )
@@ -251,19 +255,26 @@ class Accounts:
             raise ClientError("The session has ended already. Log in again.", status=401)
         return Opened(secret, session)
 
-    def _check_guesses(self, key: str) -> None:
-        if self._wrong.is_full(key):
-            raise _too_many()
+    def _begin_guess(self, client: str, name: str) -> str:
+        """Count a guess at a name's password before it is compared, during which more may come; give what to forget if it is right.
 
-    def _wrong_guess(
-        self, client: str, pair: str, message: str, *, status: int = 401
-    ) -> ClientError | OverloadedError:
-        if pair:
-            self._wrong.add(pair)
-        if self._wrong.is_full(client):
-            return _too_many()
-        self._wrong.add(client)
-        return ClientError(message, status=status)
+        Raises: OverloadedError, before it counts: what costs nothing must not push other counts out.
+        """
+        pair = f"{client} {name.strip().lower()[:80]}"
+        if self._wrong_passwords.is_full(pair):
+            raise _too_many()
+        self._passwords.check_room(client)
+        self._wrong_passwords.add(pair)
+        return pair
+
+
+def _wrong_guess(
+    wrong: Throttle, client: str, message: str, *, status: int = 401
+) -> ClientError | OverloadedError:
+    if wrong.is_full(client):
+        return _too_many()
+    wrong.add(client)
+    return ClientError(message, status=status)
 
 
 def _too_many() -> OverloadedError:

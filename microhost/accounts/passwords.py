@@ -87,7 +87,8 @@ class Passwords:
         fit = await self._do(lambda: fits(password, kept or self._nobodys), client)
         return fit and kept is not None
 
-    async def _do(self, act: Callable[[], T], client: str) -> T:
+    def check_room(self, client: str) -> None:
+        """Tell whether one more may wait. Raises: OverloadedError."""
         # else one address could shut all others out
         is_callers = self._waiting[client] >= PASSWORDS_WAITING_OF_ONE
         if is_callers or self._waiting.total() >= PASSWORDS_WAITING:
@@ -96,6 +97,9 @@ class Passwords:
                 retry_after_s=3,
                 is_callers=is_callers,
             )
+
+    async def _do(self, act: Callable[[], T], client: str) -> T:
+        self.check_room(client)
         self._waiting[client] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, act)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from microhost.accounts.browsers import read_session
 from microhost.errors import ClientError, OverloadedError
-from microhost.micros.throttle import MINUTE_S, Throttle
+from microhost.micros.throttle import MINUTE_S, Throttle, client_of
 from microhost.records import Session, User
 
 TOKEN_CHARACTERS_MAX = 256
@@ -58,7 +58,7 @@ class Guard:
         return user
 
     def _check_token(self, request: Request) -> User:
-        client = address_of(request)
+        client = client_of(address_of(request))
         token = _bearer(request)
         if token is None:
             raise _unauthorized()

@@ -344,6 +344,7 @@ def show_micro(
         memory_mb=micro.memory_mb,
         concurrency=micro.concurrency,
         packages_as_of=micro.packages_as_of,
+        egress=micro.egress if isinstance(micro.egress, str) else list(micro.egress),
         live_deployment=micro.live_revision,
         created_at=micro.created_at,
         warnings=list(warnings),

@@ -87,6 +87,7 @@ class MicroChange(Taken):
     memory_mb: int = 0
     concurrency: int = 0
     packages_as_of: Annotated[date, Field(strict=False)] | None = None
+    egress: str | list[str] = "public"
 
 
 class Variables(RootModel[dict[str, str | None]]):
@@ -115,6 +116,7 @@ class MicroShown(Given):
     memory_mb: int
     concurrency: int
     packages_as_of: date | None
+    egress: str | list[str]
     live_deployment: str | None
     created_at: datetime
     warnings: list[str] = []

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from microhost.console.guard import user_of
 from microhost.console.micros import MICRO, find_micro
@@ -87,7 +87,10 @@ class Running:
         return answer({"response": msgspec.Raw(done.result.encode()), "logs": done.log})
 
     async def list_events(self, request: Request) -> BaseModel:
-        """Give executions, newest first; `?before={id}` continues a listing."""
+        """Give executions, newest first; `?before={last}` continues a listing until `last` is null.
+
+        A page may hold fewer than `limit`, or none, and yet go on: it ends early when it is large or has taken long.
+        """
         micro = find_micro(self._services, request)
         before = request.query_params.get("before") or None
         found, last = await self._services.executions.page(
@@ -113,13 +116,20 @@ class Running:
         if request.query_params.get("follow", "") in ("1", "true"):
             following = self._services.executions.follow(micro.id, limit=limit, wanted=wanted)
             return self._streams.answer(user_of(request).id, _follow(following, show), media)
-        found, _ = await self._services.executions.page(micro.id, limit=limit, wanted=wanted)
-        return Response("".join(show(each) for each in reversed(found)), media_type=media)
+        past = self._services.executions.past(micro.id, limit=limit, wanted=wanted)
+        return StreamingResponse(_write(past, show), media_type=media)
 
 
 def wanted_of(request: Request, services: Services) -> EventFilter:
     """Read which executions are wanted. Raises: ClientError."""
     return read_filter(request.query_params, now=services.clock())
+
+
+async def _write(
+    past: AsyncIterator[list[Execution]], show: Callable[[Execution], str]
+) -> AsyncIterator[str]:
+    async for piece in past:
+        yield "".join(show(each) for each in piece)
 
 
 async def _follow(

@@ -22,6 +22,7 @@ from microhost.console.models import Given, Taken
 from microhost.console.routes import API, HEADERS, Endpoint, Policy, answer
 from microhost.console.services import Services
 from microhost.errors import ClientError
+from microhost.micros.throttle import client_of
 from microhost.records import Session, User
 
 SESSION = f"{API}/session"
@@ -133,7 +134,7 @@ class Sessions:
         Refuses: 401 wrong, 429 guessed too often, 403 from another page, 400 where no cookie is taken.
         """
         former = _prepare(request)
-        client = address_of(request)
+        client = client_of(address_of(request))
         if body.token is not None and body.name is None and body.password is None:
             opened = await self._accounts.log_in_by_token(body.token, client, former=former)
         elif body.token is None and body.name is not None and body.password is not None:
@@ -158,14 +159,16 @@ class Sessions:
         if session is None:
             raise ClientError("A password is set in the console, or by 'microhost password' on the host.")
         opened = await self._accounts.change_password(
-            session, body.password, body.current, address_of(request)
+            session, body.password, body.current, client_of(address_of(request))
         )
         return self._hand_out(request, opened, 200)
 
     async def accept(self, request: Request, body: Acceptance) -> Response:
         """Accept an invitation. Refuses: 404 when it is not valid, 400 for a password that will not do."""
         former = _prepare(request)
-        opened = await self._accounts.accept(body.code, body.password, address_of(request), former=former)
+        opened = await self._accounts.accept(
+            body.code, body.password, client_of(address_of(request)), former=former
+        )
         return self._hand_out(request, opened, 201)
 
     def _hand_out(self, request: Request, opened: Opened, status: int) -> Response:

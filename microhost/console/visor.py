@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 
 from pydantic import BaseModel
@@ -36,10 +36,9 @@ from microhost.errors import ClientError, ConflictError, NotFoundError
 from microhost.limits import API_BODY_BYTES, METRICS_MINUTES_MAX, PAYLOAD_BYTES
 from microhost.micros.event_filters import NAMES
 from microhost.micros.events import BehindError, Ended
-from microhost.micros.metrics import fold, make_grid
+from microhost.micros.metrics import Grid, fold, make_grid
 from microhost.micros.replay import repeat_event, repeat_request
 from microhost.records import Apart, Exchange, Execution, Micro, Sent, Wanted
-from microhost.storage.minutes import Minute
 
 BEHIND = "event: behind\ndata: {}\n\n"
 
@@ -177,20 +176,17 @@ class VisorEndpoints:
 
     async def _metrics(self, request: Request, micros: Sequence[Micro]) -> dict[str, MetricsShown]:
         grid = make_grid(self._services.clock(), _read_minutes(request))
-        ids = [each.id for each in micros]
-        minutes = await asyncio.to_thread(self._services.stores.events.list_minutes, ids, since=grid.since)
-        by_micro: dict[str, list[Minute]] = {each: [] for each in ids}
-        for each in minutes:
-            by_micro[each.micro_id].append(each)
         memories = self._services.memories
+        # one by one, and beside the loop: a day of many busy Micros is much to read and to add up
         return {
-            each: MetricsShown(
-                start=grid.since,
-                step_s=grid.step_minutes * 60,
-                points=[PointShown(**asdict(point)) for point in fold(grid, found, memories.of(each))],
-            )
-            for each, found in by_micro.items()
+            each.id: await asyncio.to_thread(self._fold, grid, each.id, memories.of(each.id))
+            for each in micros
         }
+
+    def _fold(self, grid: Grid, micro_id: str, memory: Mapping[int, int]) -> MetricsShown:
+        minutes = self._services.stores.events.list_minutes(micro_id, since=grid.since)
+        points = [PointShown(**asdict(point)) for point in fold(grid, minutes, memory)]
+        return MetricsShown(start=grid.since, step_s=grid.step_minutes * 60, points=points)
 
     async def _find_exchange(self, micro: Micro, execution: Execution) -> Exchange:
         try:

@@ -1,17 +1,17 @@
 """Serve Base and Drive to the sandboxes, through the sockets that stand inside their networks.
 
 Theory of operation
-    The warden listens in every sandbox's own network and gives us duplicates of those sockets: a Door each for HTTP
-    and HTTPS, opened before any of the user's code runs, or when we take a sandbox over. Who is accepted on one is of that
-    sandbox, so the socket proves the project: the application finds it as `scope["state"]["inside_project"]`.
-    A connection is spoken with as a visitor's is (protocol.py: the same guards, the same deadlines), but it reaches one
-    application by a few names, and nothing else: neither a Micro, nor the console, nor what an upstream proxy may say.
-    We accept by ourselves instead of by a server, so that a connection counts from its first moment: one that
-    never finishes its handshake holds a descriptor, too. Of a sandbox that is at its limit the longest silent
-    connection is closed, else the new one. Of a sandbox's requests INSIDE_REQUESTS run at once and the others wait in
-    their connections, so the loop is free for neighbours and visitors, whatever a sandbox asks. A host that is replaced
-    leaves the doors that its successor has: no request from inside is lost. When the warden tells that the sandbox is
-    gone, all of it is closed.
+    The warden listens in every sandbox's own network and gives us duplicates of those sockets, before any of the user's
+    code runs or when we take a sandbox over: those for HTTP and HTTPS are for a Door, those for DNS are for the
+    resolver (resolver.py). Who is accepted on one is of that sandbox, so the socket proves the project: the
+    application finds it as `scope["state"]["inside_project"]`. A connection is spoken with as a visitor's is
+    (protocol.py: the same guards, the same deadlines), but it reaches one application by a few names, and nothing
+    else: neither a Micro, nor the console, nor what an upstream proxy may say. We accept by ourselves instead of
+    by a server, so that a connection counts from its first moment: one that never finishes its handshake holds a
+    descriptor, too. Of a sandbox that is at its limit the longest silent connection is closed, else the new one. Of a
+    sandbox's requests INSIDE_REQUESTS run at once and the others wait in their connections, so the loop is free for
+    neighbours and visitors, whatever a sandbox asks. A host that is replaced leaves the doors that its successor has:
+    no request from inside is lost. When the warden tells that the sandbox is gone, all of it is closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -32,9 +32,11 @@ from microhost.gateway.access import Route
 from microhost.gateway.console import ConsoleRequest
 from microhost.gateway.guard import Head
 from microhost.gateway.protocol import Exchange, Gateway, GatewayProtocol, Patience, Room
+from microhost.gateway.resolver import Resolver
 from microhost.limits import INSIDE_CLOSE_S, INSIDE_CONNECTIONS, INSIDE_HANDSHAKE_S, INSIDE_REQUESTS
 from microhost.micros.pool import Pools
 from microhost.settings import Settings
+from sandbox.client import Doors
 
 ACCEPTS_PER_TURN = 16
 REST_S = 0.1
@@ -47,8 +49,8 @@ _Take = Callable[[socket.socket], None]
 class Warden(Protocol):
     """See of the warden what is needed here."""
 
-    async def doors(self, sandbox: str) -> tuple[socket.socket, socket.socket]:
-        """Give duplicates of a sandbox's listening sockets, for HTTP and for HTTPS."""
+    async def doors(self, sandbox: str) -> Doors:
+        """Give duplicates of the sockets in a sandbox's network."""
 
 
 class Inside:
@@ -60,21 +62,22 @@ class Inside:
         app: Any,
         *,
         tls: ssl.SSLContext | None,
-        names: Collection[str],
         project_of: Callable[[str], str | None],
+        resolver: Resolver,
         pools: Pools,
         settings: Settings,
         connections: int,
         patience: Patience | None = None,
     ) -> None:
-        """Serve `app` (ASGI) to sandboxes by `names`; `connections` is the most of all of them together.
+        """Serve `app` (ASGI) to sandboxes by the settings' names; `connections` is the most of all of them together.
 
         Without `tls` whoever speaks HTTPS is cut off.
         """
         self._warden = warden
         self._project_of = project_of
+        self._resolver = resolver
         self.tls = tls
-        self.names = frozenset(each.encode("ascii") for each in names)
+        self.names = frozenset(each.encode("ascii") for each in settings.inside_names)
         self.most_connections = connections
         # the wheel, the deadlines and the date, but no Micro, no owner and no trusted proxy
         alone = replace(settings, upstream_proxies="")
@@ -104,23 +107,30 @@ class Inside:
             return
         door = self._doors[sandbox] = Door(self, project_id)
         try:
-            plain, secure = await self._warden.doors(sandbox)
+            given = await self._warden.doors(sandbox)
         except BaseException:
             self.close(sandbox)
             raise
-        door.listen(plain, secure)
+        door.listen(given.http, given.https)
+        if door.is_leaving:
+            given.dns_tcp.close()
+            given.dns_udp.close()
+        else:
+            self._resolver.open(sandbox, micro_id, given.dns_tcp, given.dns_udp)
 
     def close(self, sandbox: str) -> None:
         """Close everything of a sandbox that is gone; calling twice changes nothing."""
         door = self._doors.pop(sandbox, None)
         if door is not None:
             door.close()
+            self._resolver.close(sandbox)
 
     def leave(self, sandbox: str) -> None:
         """Let a successor accept from now on: finish what was asked, and let each connection end with that."""
         door = self._doors.get(sandbox)
         if door is not None:
             door.leave()
+            self._resolver.leave(sandbox)
 
     async def stop(self) -> None:
         """Close every door, and wait a moment for what the application still does."""

@@ -29,7 +29,7 @@ from microhost.accounts.browsers import NotSentByUsError, read_session
 from microhost.gateway.access import CREDENTIAL_BYTES_MAX
 from microhost.gateway.hosts import Names
 from microhost.limits import CORS_MAX_AGE_S
-from microhost.micros.throttle import MINUTE_S, Throttle
+from microhost.micros.throttle import MINUTE_S, Throttle, client_of
 from microhost.records import Session
 
 Scope = MutableMapping[str, Any]
@@ -183,7 +183,7 @@ class Products:
                 return None
             if self._keys.is_access_token(credential):
                 return None if self._keys.has_project(project_id) else NO_PROJECT
-        client = inside or (scope["client"][0] if scope.get("client") else "")
+        client = inside or client_of(scope["client"][0] if scope.get("client") else "")
         if self._wrong.is_full(client):
             return TOO_MANY
         self._wrong.add(client)

@@ -17,9 +17,9 @@ from microhost.errors import ClientError, HostError, NotFoundError
 from microhost.limits import MEMORY_MB_MAX, MEMORY_MB_MIN, TIMEOUT_S_MAX, TIMEOUT_S_MIN
 from microhost.micros import keys
 from microhost.micros.directory import Directory
-from microhost.micros.names import QUARANTINE, check_name, check_subdomain
+from microhost.micros.names import QUARANTINE, check_egress, check_name, check_subdomain
 from microhost.micros.runtimes import choose_runtime, default_packages_as_of
-from microhost.records import Micro, Project
+from microhost.records import Egress, Micro, Project
 from microhost.storage.stores import Stores
 
 PATH_TRIES = 20
@@ -66,6 +66,13 @@ class Schedules(Protocol):
         """Forget a Micro's schedule, if it has one."""
 
 
+class Recorded(Protocol):
+    """Keep what was recorded of executions."""
+
+    async def forget(self, micro_id: str) -> None:
+        """End those who follow a Micro and delete what is recorded of it."""
+
+
 class Unset:
     """Mark a setting that a change leaves as it is."""
 
@@ -86,6 +93,7 @@ class Settings:
     memory_mb: int | Unset = UNSET
     concurrency: int | Unset = UNSET
     packages_as_of: date | None | Unset = UNSET
+    egress: Egress | Sequence[str] | Unset = UNSET
 
 
 class Catalog:
@@ -98,6 +106,7 @@ class Catalog:
         directory: Directory,
         running: Running,
         schedules: Schedules,
+        recorded: Recorded,
         turns: Turns,
         runtimes: Callable[[], Sequence[str]],
         clock: Callable[[], datetime],
@@ -108,6 +117,7 @@ class Catalog:
         self._directory = directory
         self._running = running
         self._schedules = schedules
+        self._recorded = recorded
         self._turns = turns
         self._runtimes = runtimes
         self._clock = clock
@@ -204,7 +214,7 @@ class Catalog:
     async def change_micro(self, micro_id: str, settings: Settings) -> tuple[Micro, list[str]]:
         """Change a Micro's settings, all or none; give it and what its owner should know.
 
-        A runtime and a date of packages count from the next deployment on, memory from the next start of a
+        A runtime and a date of packages count from the next deployment on, memory and egress from the next start of a
         sandbox.
         Raises: ClientError, ConflictError, NotFoundError.
         """
@@ -233,8 +243,7 @@ class Catalog:
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)
             await asyncio.to_thread(self._stores.bundles.remove, revisions)
-            await asyncio.to_thread(self._stores.exchanges.delete_exchanges, micro.id)
-            await asyncio.to_thread(self._stores.events.delete_executions, micro.id)
+            await self._recorded.forget(micro.id)
 
     def get_project(self, id_or_name: str) -> Project:
         """Give a project by id or name. Raises: NotFoundError."""
@@ -261,6 +270,8 @@ class Catalog:
             wanted["name"] = check_name(wanted["name"], "Micro")
         if wanted.get("subdomain") is not None:
             wanted["subdomain"] = check_subdomain(wanted["subdomain"])
+        if "egress" in wanted:
+            wanted["egress"] = check_egress(wanted["egress"])
         if "runtime" in wanted:
             asked = wanted["runtime"]
             wanted["runtime"], warning = choose_runtime(asked, self._runtimes())

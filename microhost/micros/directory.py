@@ -60,6 +60,11 @@ class Directory:
         """Find the Micro with this id."""
         return self._micros.get(micro_id)
 
+    def find_micro(self, micro_id: str) -> Micro | None:
+        """Find the Micro with this id, as it is set now."""
+        route = self._micros.get(micro_id)
+        return route.micro if route else None
+
     def put(self, micro: Micro, digests: Iterable[bytes]) -> None:
         """Make a Micro known, or replace what was known of it; labels it no longer has are closed."""
         self.remove(micro.id)

@@ -9,9 +9,14 @@ from dataclasses import replace
 
 from microhost.errors import NotFoundError
 from microhost.limits import FOLLOWER_CHARACTERS, FOLLOWER_RECORDS, STREAM_GATHER_S
-from microhost.records import EventFilter, Exchange, Execution, RawExchange
-from microhost.storage.events import EVERY, EventStore
+from microhost.records import EventFilter, Exchange, Execution, Micro, RawExchange
+from microhost.storage.event_search import EVERY
+from microhost.storage.events import EventStore
 from microhost.storage.exchanges import ExchangeStore
+
+PAST_SEARCHES = 10  # of EventStore.search's time each
+PIECE_RECORDS = 100
+PIECE_CHARACTERS = 1_000_000
 
 
 class BehindError(Exception):
@@ -83,9 +88,12 @@ class _Follower:
 class Executions:
     """Stand between those who execute, the stores and those who watch. On the event loop only."""
 
-    def __init__(self, store: EventStore, exchanges: ExchangeStore) -> None:
-        """Record into `store`, and what Visor saw into `exchanges`."""
+    def __init__(
+        self, store: EventStore, exchanges: ExchangeStore, find_micro: Callable[[str], Micro | None]
+    ) -> None:
+        """Record into `store`, and what Visor saw into `exchanges`; `find_micro` gives a Micro as it is set now."""
         self._store = store
+        self._find_micro = find_micro
         self._exchanges = exchanges
         self._followers: dict[str, set[_Follower]] = {}
         self._ends = False
@@ -96,8 +104,14 @@ class Executions:
         return self._store.dropped_count, self._exchanges.dropped_count
 
     def record(self, execution: Execution, exchange: RawExchange | None = None, /) -> Execution:
-        """Take the record of an ended execution and what Visor saw of it; give the record as it is shown. Never waits."""
-        if exchange is not None and self._exchanges.append(exchange):
+        """Take the record of an ended execution and what Visor saw of it; give the record as it is shown. Never waits.
+
+        What the Micro is now decides: nothing is kept of one that was deleted meanwhile, no exchange when Visor was switched off.
+        """
+        micro = self._find_micro(execution.micro_id)
+        if micro is None:
+            return execution
+        if exchange is not None and micro.visor and self._exchanges.append(exchange):
             execution = replace(execution, visor=True)
         self._store.append(execution)
         followers = self._followers.get(execution.micro_id)
@@ -114,14 +128,38 @@ class Executions:
             for follower in followers:
                 follower.end()
 
+    async def forget(self, micro_id: str) -> None:
+        """Let those who follow a Micro that was deleted come to their end, and delete all that is recorded of it."""
+        for follower in self._followers.get(micro_id, ()):
+            follower.end()
+        await asyncio.to_thread(self._exchanges.delete_exchanges, micro_id)
+        await asyncio.to_thread(self._store.delete_executions, micro_id)
+
     async def page(
         self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
     ) -> tuple[list[Execution], str | None]:
-        """Give a Micro's executions that are wanted, newest first, and the id to continue after when there are more.
+        """Give a Micro's executions that are wanted, newest first, and the id to continue before when there may be more.
 
-        What ended before the call is among them.
+        What ended before the call is among them. A page may end early (EventStore.search).
         """
         return await asyncio.to_thread(self._flush_and_search, micro_id, limit, before, wanted)
+
+    async def past(
+        self, micro_id: str, *, limit: int, after: str | None = None, wanted: EventFilter = EVERY
+    ) -> AsyncIterator[list[Execution]]:
+        """Give the last `limit` executions that are wanted, recorded after the one with the id `after`, oldest first, in pieces
+        that hold about PIECE_CHARACTERS: a slow reader holds one.
+
+        Raises: BehindError when `after` is unknown or not all after it can be given.
+        """
+        numbers = await asyncio.to_thread(self._find_past, micro_id, limit, after, wanted)
+        while numbers:
+            piece = await asyncio.to_thread(self._read_piece, micro_id, numbers)
+            if not piece:
+                return
+            yield [each for _, each in piece]
+            while numbers and numbers[-1] <= piece[-1][0]:
+                numbers.pop()
 
     async def get(self, micro_id: str, execution_id: str) -> Execution:
         """Give one execution. Raises: NotFoundError."""
@@ -144,16 +182,17 @@ class Executions:
         self, micro_id: str, *, limit: int, after: str | None = None, wanted: EventFilter = EVERY
     ) -> AsyncIterator[list[Ended]]:
         """Give the last `limit` executions that are wanted, or all since the one with the id `after`, oldest first, then
-        those to come, together those of STREAM_GATHER_S, until `end_following`. Each is given once: new ones are gathered
-        from before the listing on.
+        those to come, together those of STREAM_GATHER_S, until `end_following` or the Micro's deletion. Each is given once: new ones
+        are gathered from before the listing on.
 
         Raises: BehindError when the reader is more than FOLLOWER_RECORDS, or FOLLOWER_CHARACTERS, behind.
         """
         with self._following(micro_id) as follower:
-            past = await asyncio.to_thread(self._list_past, micro_id, limit, after, wanted)
-            if past:
+            shown: set[str] = set()
+            most = limit if after is None else FOLLOWER_RECORDS
+            async for past in self.past(micro_id, limit=most, after=after, wanted=wanted):
+                shown.update(each.id for each in past)
                 yield [Ended(each) for each in past]
-            shown = {execution.id for execution in past}
             while ended := await follower.take():
                 fresh = [
                     each for each in ended if wanted.wants(each.execution) and each.execution.id not in shown
@@ -167,7 +206,7 @@ class Executions:
     @contextmanager
     def _following(self, micro_id: str) -> Iterator[_Follower]:
         follower = _Follower()
-        if self._ends:
+        if self._ends or self._find_micro(micro_id) is None:
             follower.end()
         followers = self._followers.setdefault(micro_id, set())
         followers.add(follower)
@@ -178,17 +217,32 @@ class Executions:
             if not followers:
                 self._followers.pop(micro_id, None)
 
-    def _list_past(
-        self, micro_id: str, limit: int, after: str | None, wanted: EventFilter
-    ) -> list[Execution]:
-        """List what a follower begins with, oldest first."""
-        if after is None:
-            return self._flush_and_search(micro_id, limit, None, wanted)[0][::-1] if limit else []
+    def _find_past(self, micro_id: str, limit: int, after: str | None, wanted: EventFilter) -> list[int]:
+        """Find what a follower begins with, newest first."""
+        if not limit:
+            return []
         self._flush()
-        missed = self._store.list_executions(micro_id, limit=FOLLOWER_RECORDS + 1, after=after, wanted=wanted)
-        if len(missed) > FOLLOWER_RECORDS or self._store.find_execution(micro_id, after) is None:
+        if after is not None and not self._store.is_kept(micro_id, after):
             raise BehindError
-        return self._marked(missed)[::-1]
+        numbers: list[int] = []
+        before = None
+        for _ in range(PAST_SEARCHES):
+            found = self._store.find(
+                micro_id, limit=limit - len(numbers), before=before, after=after, wanted=wanted
+            )
+            numbers += found.numbers
+            before = found.last
+            if before is None or len(numbers) >= limit:
+                break
+        if after is not None and before is not None:
+            raise BehindError
+        return numbers
+
+    def _read_piece(self, micro_id: str, numbers: list[int]) -> list[tuple[int, Execution]]:
+        oldest = numbers[-PIECE_RECORDS:]
+        piece = self._store.read(micro_id, oldest, characters=PIECE_CHARACTERS, oldest_first=True)
+        marked = self._marked([each for _, each in piece])
+        return [(number, each) for (number, _), each in zip(piece, marked, strict=True)]
 
     def _flush_and_search(
         self, micro_id: str, limit: int, before: str | None, wanted: EventFilter

@@ -24,7 +24,7 @@ from microhost.limits import (
     LOGINS_PER_MINUTE,
 )
 from microhost.micros import keys
-from microhost.micros.throttle import MINUTE_S, Throttle
+from microhost.micros.throttle import MINUTE_S, Throttle, client_of
 
 CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # no vowel, no digit: no words, and nothing to mistake
 CODE_CHARACTERS = 8
@@ -63,19 +63,20 @@ class Logins:
         when too many of it or of all are open.
         """
         name = _check_name(name)
-        if self._begun.is_full(address):
+        client = client_of(address)
+        if self._begun.is_full(client):
             raise OverloadedError(
                 "Too many logins were begun from this address. Wait for a minute.",
                 retry_after_s=int(MINUTE_S),
                 is_callers=True,
             )
-        self._begun.add(address)
+        self._begun.add(client)
         self._forget_old()
         if len(self._logins) >= LOGINS_OPEN:
             raise OverloadedError(
                 "Too many logins are open. Wait for a minute.", retry_after_s=int(MINUTE_S), is_callers=True
             )
-        if self._count_open(address) >= LOGINS_OPEN_OF_ONE:  # else one address could shut all others out
+        if self._count_open(client) >= LOGINS_OPEN_OF_ONE:  # else one address could shut all others out
             raise OverloadedError(
                 "Too many logins from this address are open. Approve or deny them, or wait until they expire.",
                 retry_after_s=int(MINUTE_S),
@@ -133,9 +134,9 @@ class Logins:
         expired = self._clock() - login.began_s >= LOGIN_S
         return "expired" if expired and login.state in ("pending", "approved") else login.state
 
-    def _count_open(self, address: str) -> int:
+    def _count_open(self, client: str) -> int:
         return sum(
-            login.address == address and self._state(login) in ("pending", "approved")
+            client_of(login.address) == client and self._state(login) in ("pending", "approved")
             for login in self._logins.values()
         )
 

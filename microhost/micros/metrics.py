@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from microhost.limits import METRICS_MINUTES_MAX, METRICS_POINTS
-from microhost.storage.minutes import BUCKETS, Minute, percentile
+from microhost.storage.minutes import Minute, percentile
 
 MINUTE_S = 60
 
@@ -59,9 +59,7 @@ def fold(grid: Grid, minutes: Sequence[Minute], memory: Mapping[int, int]) -> li
 
 def _point(grid: Grid, at: int, found: Sequence[Minute], memory: Mapping[int, int]) -> Point:
     first = grid.first + at * grid.step_minutes
-    durations = [0] * BUCKETS
-    for each in found:
-        durations = [a + b for a, b in zip(durations, each.durations, strict=True)]
+    durations = [sum(column) for column in zip(*(each.durations for each in found), strict=True)]
     return Point(
         at=datetime.fromtimestamp(first * MINUTE_S, UTC),
         count=sum(each.count for each in found),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import timedelta
 
 from microhost.errors import ClientError
-from microhost.limits import SUBDOMAIN_CHARACTERS_MIN
+from microhost.limits import EGRESS_NAMES_MAX, SUBDOMAIN_CHARACTERS_MIN
+from microhost.records import Egress
 
 NAME_CHARACTERS = 64
 LABEL_CHARACTERS = 63
@@ -66,7 +68,36 @@ def check_subdomain(label: str) -> str:
 
 def check_domain(domain: str, *, own: str) -> str:
     """Give a custom domain in lower case; `own` is the host's. Raises: ClientError when it will not do."""
-    name = domain.strip().lower().removesuffix(".")
+    name = _check_host_name(domain)
+    for other in (own.lower(), *OTHERS_DOMAINS):
+        if name == other or name.endswith(f".{other}"):
+            raise ClientError(f"The domain '{name}' cannot be given to a Micro: '{other}' is not yours.")
+    return name
+
+
+def check_egress(egress: str | Sequence[str]) -> Egress:
+    """Give where a Micro may connect to: `public`, `none`, or host names in lower case, sorted; `*.` stands for any below.
+
+    Raises: ClientError when it will not do.
+    """
+    if isinstance(egress, str):
+        if egress in ("public", "none"):
+            return egress
+        raise ClientError(f"egress is {egress[:80]!r}; it may be 'public', 'none' or a list of host names.")
+    if not 1 <= len(egress) <= EGRESS_NAMES_MAX:
+        raise ClientError(
+            f"egress lists {len(egress)} names; it may list 1 to {EGRESS_NAMES_MAX}. For none at all write 'none'."
+        )
+    return tuple(sorted({_check_listed(each) for each in egress}))
+
+
+def _check_listed(name: str) -> str:
+    below = name.strip().removeprefix("*.")
+    return f"{'*.' if below != name.strip() else ''}{_check_host_name(below)}"
+
+
+def _check_host_name(text: str) -> str:
+    name = text.strip().lower().removesuffix(".")
     labels = name.split(".")
     if (
         len(name) > DOMAIN_CHARACTERS
@@ -75,10 +106,7 @@ def check_domain(domain: str, *, own: str) -> str:
         or not re.search("[a-z]", labels[-1])
     ):
         raise ClientError(
-            f"{domain[:80]!r} is not a domain. Write a whole name such as 'shop.example.org'; one with other letters"
+            f"{text[:80]!r} is not a domain. Write a whole name such as 'shop.example.org'; one with other letters"
             " as 'xn--...'."
         )
-    for other in (own.lower(), *OTHERS_DOMAINS):
-        if name == other or name.endswith(f".{other}"):
-            raise ClientError(f"The domain '{name}' cannot be given to a Micro: '{other}' is not yours.")
     return name

@@ -248,13 +248,13 @@ class Pools:
             await template.empty.wait()
 
     def update(self, micro: Micro) -> None:
-        """Take changed settings: deadlines at once; with another memory limit the next execution starts a new sandbox."""
+        """Take changed settings: deadlines at once; with another memory limit or egress the next execution starts a new sandbox."""
         fleet = self._fleets.get(micro.id)
         if fleet is None:
             return
         before, fleet.micro = fleet.micro, micro
         template = fleet.live
-        if template is not None and before.memory_mb != micro.memory_mb:
+        if template is not None and (before.memory_mb, before.egress) != (micro.memory_mb, micro.egress):
             fleet.live = None
             self._drain(template)
             if fleet.queue:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from microhost.errors import ConflictError
 from microhost.micros import keys
 from microhost.records import Event, Execution, RequestSeen, Wanted
-from microhost.storage.masking import MASK
+from microhost.storage.masking import IN_PATH, MASK, find_parameters
 
 
 def repeat_request(request: RequestSeen) -> tuple[Wanted, list[str]]:
     """Give the request again, without what was masked, and the names of that.
 
-    Raises: ConflictError when its body was not kept whole, or it was a WebSocket's handshake.
+    Raises: ConflictError when its body was not kept whole, what was masked cannot be left out, or it was a WebSocket's handshake.
     """
     if any(name == "sec-websocket-key" for name, _ in request.headers):
         raise ConflictError("A WebSocket cannot be replayed; only its handshake was kept.")
@@ -19,6 +19,11 @@ def repeat_request(request: RequestSeen) -> tuple[Wanted, list[str]]:
     hidden = frozenset(request.masked)
     headers = tuple(each for each in request.headers if each[0] not in hidden)
     target = _without(request.target, hidden)
+    if IN_PATH in hidden or _holds_masked(target, hidden):
+        raise ConflictError(
+            "Something in the path was hidden before it was kept, so it cannot be sent again as it was."
+            " Edit the request and put it in."
+        )
     return Wanted(request.method, target, headers, request.body.content), list(request.masked)
 
 
@@ -46,3 +51,8 @@ def _without(target: str, hidden: frozenset[str]) -> str:
         if value != MASK or f"?{name}" not in hidden:
             kept.append(part)
     return f"{path}?{'&'.join(kept)}" if separator and kept else path
+
+
+def _holds_masked(target: str, hidden: frozenset[str]) -> bool:
+    """Tell whether a value that was masked stands there yet: in the path, or in an odd place of the query."""
+    return any(value == MASK and f"?{name}" in hidden for name, value in find_parameters(target))

@@ -57,6 +57,7 @@ def fingerprint(micro: Micro, revision: Revision, environment: Mapping[str, str]
         revision.id,
         revision.runtime,
         str(micro.memory_mb),
+        repr(micro.egress),
         *(f"{k}={v}" for k, v in sorted(environment.items())),
     ]
     return sha256("\0".join(parts).encode()).hexdigest()[:DIGEST_CHARACTERS]
@@ -110,6 +111,7 @@ class Starter:
                 memory_bytes=micro.memory_mb * MIB,
                 tmp_bytes=EXECUTION_TMP_BYTES,
                 tasks=EXECUTION_TASKS,
+                egress=micro.egress,
             )
             try:
                 await self.before_code(sandbox, micro.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -9,6 +10,23 @@ from microhost.limits import WRONG_TOKENS_PER_MINUTE
 
 MINUTE_S = 60.0
 CLIENTS_REMEMBERED = 10_000
+NETWORK_SHIFT = 64
+
+
+def client_of(address: str) -> str:
+    """Give what stands for a client: its address, of IPv6 the first 64 bits, the least that anybody has for himself.
+
+    Source: RFC 6177, section 2; RFC 4291, section 2.5.5.2 (IPv4 addresses within IPv6).
+    """
+    if ":" not in address:
+        return address
+    try:
+        full = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if full.ipv4_mapped is not None:
+        return str(full.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(full) >> NETWORK_SHIFT << NETWORK_SHIFT)}/64"
 
 
 class Throttle:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,20 @@ class Database:
         """Read all rows of a query."""
         with self._reading:
             return self._reader.execute(query, tuple(values)).fetchall()
+
+    def rows_within(
+        self, query: str, values: Sequence[object], is_beyond: Callable[[Row], bool]
+    ) -> list[Row]:
+        """Read rows of a query up to the first that `is_beyond` the bound; the very first one in any case."""
+        found: list[Row] = []
+        with self._reading:
+            cursor = self._reader.execute(query, tuple(values))
+            for row in cursor:
+                if is_beyond(row) and found:
+                    break
+                found.append(row)
+            cursor.close(True)
+        return found
 
     def row(self, query: str, values: Sequence[object] = ()) -> Row | None:
         """Read the first row of a query, None when there is none."""

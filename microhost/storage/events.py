@@ -1,39 +1,55 @@
 """Keep the record of every execution: written behind, read newest first, pruned by age and size.
 
-`append` stands on the hot path and never waits: `behind.py` tells how.
+`append` stands on the hot path and never waits: `behind.py` tells how. On a disk with little left the store grows no more: the oldest
+records make room for the new ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from microhost.limits import EVENT_RETENTION_DAYS
+from microhost.errors import HostError
+from microhost.limits import EVENT_RETENTION_DAYS, EVENTS_DISK_RESERVE_BYTES, EVENTS_PAGE_CHARACTERS
 from microhost.records import EventFilter, Execution
 from microhost.storage.behind import Behind, Store
-from microhost.storage.database import Connection, Database, Row
+from microhost.storage.database import Connection, Database
+from microhost.storage.event_search import (
+    COLUMNS,
+    EVERY,
+    SEARCH_S,
+    Found,
+    find_execution,
+    find_executions,
+    find_number,
+    read_executions,
+)
 from microhost.storage.minutes import MINUTE_US, Minute, add_minutes, list_minutes
-from microhost.storage.moments import from_us, to_us
-from microhost.storage.pruning import delete_while, used_bytes
+from microhost.storage.moments import to_us
+from microhost.storage.pruning import (
+    OF_MICRO,
+    Pruned,
+    delete_while,
+    find_unknown,
+    free_bytes,
+    make_room,
+    prune,
+    used_bytes,
+)
 from microhost.storage.schema import EVENTS
 
 QUEUE_RECORDS = 20_000
 QUEUE_BYTES = 64_000_000
 STORE_BYTES = 2_000_000_000
+LEAST_BYTES = 8_000_000  # however little the disk has
+ROOM_SHARE = 2  # pages and indexes take more than texts
 RECORD_BYTES = 600  # about, without its texts
 PRUNE_AFTER_BYTES = 64_000_000
 
-COLUMNS = (
-    "id, micro_id, revision_id, trigger, started_at, duration_s, queued_s, start, status, method, path,"
-    " action, cause, message, log, peak_memory_bytes"
-)
-
 ROW_MARKS = f"({', '.join('?' * len(COLUMNS.split(',')))})"
 STATEMENT_RECORDS = 100
-SEARCH_ROWS = 20_000
-SEARCH_WINDOW_ROWS = 500  # while these are read, other readers wait
-EVERY = EventFilter()
 
 
 def utc_now() -> datetime:
@@ -52,11 +68,18 @@ class EventStore:
         queue_records: int = QUEUE_RECORDS,
         queue_bytes: int = QUEUE_BYTES,
         store_bytes: int = STORE_BYTES,
+        reserve_bytes: int = EVENTS_DISK_RESERVE_BYTES,
+        search_s: float = SEARCH_S,
+        is_known: Callable[[str], bool] = lambda micro_id: True,
     ) -> None:
-        """Open or create the store and start its writer."""
+        """Open or create the store and start its writer; `is_known` tells whether a Micro is there yet."""
         self._database = Database(file, EVENTS)
         self._clock = clock
         self._store_bytes = store_bytes
+        self._directory = file.parent
+        self._reserve_bytes = reserve_bytes
+        self._search_s = search_s
+        self._is_known = is_known
         self._behind = Behind(
             Store(
                 name="executions",
@@ -77,8 +100,7 @@ class EventStore:
         """Take a record; it is on the disk a moment later. Never waits; drops the record when the queue is
         full.
         """
-        size_bytes = RECORD_BYTES + len(execution.log) + len(execution.path) + len(execution.message)
-        self._behind.append(execution, size_bytes)
+        self._behind.append(execution, _size_of(execution))
 
     def flush(self) -> None:
         """Wait until everything appended before is on the disk (or was counted as dropped)."""
@@ -89,120 +111,111 @@ class EventStore:
         self._behind.close()
         self._database.close()
 
-    def list_executions(
+    def find(
         self,
         micro_id: str,
         *,
         limit: int,
         before: str | None = None,
         after: str | None = None,
-        down_to: str | None = None,
         wanted: EventFilter = EVERY,
-    ) -> list[Execution]:
-        """Give a Micro's executions that are wanted, newest first: those recorded before or after the one with that id,
-        and none older than `down_to`.
+    ) -> Found:
+        """Find a Micro's executions that are wanted, newest first, recorded between the ones with these ids.
+
+        It takes about SEARCH_S at most: then there may be few found, or none, and yet more.
         """
-        conditions, values = _conditions(wanted)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM executions WHERE micro_id = ?1"  # noqa: S608  our own constants
-            " AND (?2 IS NULL OR number < (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1))"
-            " AND (?3 IS NULL OR number > (SELECT number FROM executions WHERE id = ?3 AND micro_id = ?1))"
-            " AND (?5 IS NULL OR number >= (SELECT number FROM executions WHERE id = ?5 AND micro_id = ?1))"
-            f"{conditions} ORDER BY number DESC LIMIT ?4",
-            (micro_id, before, after, limit, down_to, *values),
+        return find_executions(
+            self._database,
+            micro_id,
+            limit=limit,
+            before=before,
+            after=after,
+            wanted=wanted,
+            search_s=self._search_s,
         )
-        return [_execution(row) for row in rows]
+
+    def read(
+        self,
+        micro_id: str,
+        numbers: list[int],
+        *,
+        characters: int = EVENTS_PAGE_CHARACTERS,
+        oldest_first: bool = False,
+    ) -> list[tuple[int, Execution]]:
+        """Read the first executions of `numbers`: as many as hold so many characters, at least one."""
+        return read_executions(
+            self._database, micro_id, numbers, characters=characters, oldest_first=oldest_first
+        )
 
     def search(
         self, micro_id: str, *, limit: int, before: str | None = None, wanted: EventFilter = EVERY
     ) -> tuple[list[Execution], str | None]:
         """Give a Micro's executions that are wanted, newest first, and the id to continue before when there may be more.
 
-        Texts are looked for in at most SEARCH_ROWS records a call: then there may be few found, or none, and yet more.
+        A page ends early when it holds EVENTS_PAGE_CHARACTERS, or has taken SEARCH_S: it may hold few, or none.
         """
-        if not wanted.text:
-            found = self.list_executions(micro_id, limit=limit + 1, before=before, wanted=wanted)
-            return found[:limit], found[limit - 1].id if len(found) > limit else None
-        found = []
-        for _ in range(SEARCH_ROWS // SEARCH_WINDOW_ROWS):
-            window = self._database.rows(
-                "SELECT id FROM executions WHERE micro_id = ?1 AND (?2 IS NULL OR number <"
-                " (SELECT number FROM executions WHERE id = ?2 AND micro_id = ?1)) ORDER BY number DESC LIMIT ?3",
-                (micro_id, before, SEARCH_WINDOW_ROWS),
-            )
-            if not window:
-                return found, None
-            last = str(window[-1][0])
-            found += self.list_executions(
-                micro_id, limit=limit + 1 - len(found), before=before, down_to=last, wanted=wanted
-            )
-            if len(found) > limit:
-                return found[:limit], found[limit - 1].id
-            before = last
-        return found, before
+        found = self.find(micro_id, limit=limit, before=before, wanted=wanted)
+        page = self.read(micro_id, found.numbers)
+        executions = [each for _, each in page]
+        is_cut = bool(page) and page[-1][0] != found.numbers[-1]
+        return executions, executions[-1].id if is_cut else found.last
 
     def find_execution(self, micro_id: str, execution_id: str) -> Execution | None:
         """Find an execution of a Micro by its id."""
-        row = self._database.row(
-            f"SELECT {COLUMNS} FROM executions WHERE id = ? AND micro_id = ?",  # noqa: S608
-            (execution_id, micro_id),
-        )
-        return _execution(row) if row else None
+        return find_execution(self._database, micro_id, execution_id)
+
+    def is_kept(self, micro_id: str, execution_id: str) -> bool:
+        """Tell whether a Micro's execution is on record."""
+        return find_number(self._database, micro_id, execution_id) is not None
 
     def delete_executions(self, micro_id: str) -> None:
         """Forget all executions of a Micro."""
         self.flush()
-        self._delete_while("micro_id = ?", (micro_id,), lambda: True)
-        with self._database.write() as sql:
-            sql.execute("DELETE FROM minutes WHERE micro_id = ?", (micro_id,))
+        delete_while(self._database, "executions", OF_MICRO, (micro_id,))
+        self._delete_minutes(micro_id)
 
-    def list_minutes(self, micro_ids: Sequence[str], *, since: datetime) -> list[Minute]:
-        """Give the figures of these Micros' minutes, oldest first; minutes without an execution are not among them."""
-        return list_minutes(self._database, micro_ids, since=since)
+    def list_minutes(self, micro_id: str, *, since: datetime) -> list[Minute]:
+        """Give the figures of a Micro's minutes, oldest first; minutes without an execution are not among them."""
+        return list_minutes(self._database, micro_id, since=since)
 
-    def prune(self) -> int:
-        """Delete what is older than EVENT_RETENTION_DAYS, then the oldest until the store is small enough;
-        count it.
+    def prune(self, deadline: float = math.inf) -> Pruned:
+        """Delete what is older than EVENT_RETENTION_DAYS, then what is of Micros that are gone, then the oldest until the store
+        is small enough, until about `deadline` (monotonic).
         """
         horizon = to_us(self._clock() - timedelta(days=EVENT_RETENTION_DAYS))
         with self._database.write() as sql:
             sql.execute("DELETE FROM minutes WHERE minute < ?", (horizon // MINUTE_US,))
-        gone = self._delete_while("started_at < ?", (horizon,), lambda: True)
-        return gone + self._delete_while("?", (True,), self._is_too_large)
+        for micro_id in find_unknown(self._database, "minutes", self._is_known):
+            self._delete_minutes(micro_id)
+        return prune(
+            self._database,
+            "executions",
+            horizon=horizon,
+            is_known=self._is_known,
+            store_bytes=self._store_bytes,
+            deadline=deadline,
+        )
 
-    def _delete_while(self, condition: str, values: tuple[object, ...], wanted: Callable[[], bool]) -> int:
-        return delete_while(self._database, "executions", condition, values, wanted)
-
-    def _is_too_large(self) -> bool:
-        return used_bytes(self._database) > self._store_bytes
+    def _delete_minutes(self, micro_id: str) -> None:
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM minutes WHERE micro_id = ?", (micro_id,))
 
     def _commit(self, records: list[Execution]) -> None:
+        is_scarce = free_bytes(self._directory) < self._reserve_bytes
         with self._database.write() as sql:
+            if is_scarce and used_bytes(sql) > LEAST_BYTES:
+                _make_room(sql, records)
             _insert(sql, records)
             add_minutes(sql, records)
 
 
-def _conditions(wanted: EventFilter) -> tuple[str, tuple[int | str, ...]]:
-    """Give the SQL of a filter, whose first value is ?6. A moment bounds the numbers to walk, found in the index
-    alone: otherwise a quiet Micro's whole past would be read for its last minute.
-    """
-    if wanted == EVERY:
-        return "", ()
-    bound = (
-        " AND number >= (SELECT min(number) FROM executions WHERE micro_id = ?1 AND started_at >= ?6)"
-        if wanted.since is not None
-        else ""
-    )
-    text = (
-        f"{bound} AND started_at >= ?6 AND status BETWEEN ?7 AND ?8 AND substr(path, 1, length(?9)) = ?9"
-        " AND ?10 IN ('', method) AND ?11 IN ('', trigger)"
-        " AND (?12 = '' OR cause = ?12 OR (?12 = 'any' AND cause IS NOT NULL))"
-        " AND (?13 = '' OR instr(lower(path), ?13) OR instr(lower(action), ?13)"
-        " OR instr(lower(message), ?13) OR instr(lower(log), ?13))"
-    )
-    since = 0 if wanted.since is None else to_us(wanted.since)
-    values = (since, wanted.status_from, wanted.status_to, wanted.path)
-    return text, (*values, wanted.method, wanted.trigger, wanted.cause, wanted.text)
+def _make_room(sql: Connection, records: list[Execution]) -> None:
+    if not make_room(sql, "executions", ROOM_SHARE * sum(map(_size_of, records))):
+        raise HostError("the disk is nearly full; what is left is for what must be kept")
+
+
+def _size_of(each: Execution) -> int:
+    return RECORD_BYTES + len(each.log) + len(each.path) + len(each.message)
 
 
 def _batched(records: list[Execution], count: int) -> Iterator[list[Execution]]:
@@ -231,24 +244,3 @@ def _values(each: Execution) -> tuple[str | int | float | None, ...]:
 def _text(value: str) -> str:
     """Replace lone surrogates, which no text file holds: what a Micro prints need not be valid text."""
     return value.encode("utf-8", "replace").decode("utf-8")
-
-
-def _execution(row: Row) -> Execution:
-    return Execution(
-        id=row[0],
-        micro_id=row[1],
-        revision_id=row[2],
-        trigger=row[3],
-        started_at=from_us(row[4]),
-        duration_s=row[5],
-        queued_s=row[6],
-        start=row[7],
-        status=row[8],
-        method=row[9],
-        path=row[10],
-        action=row[11],
-        cause=row[12],
-        message=row[13],
-        log=row[14],
-        peak_memory_bytes=row[15],
-    )

@@ -7,7 +7,7 @@ neither keeps the thread busy nor pushes out what the others want kept.
 
 from __future__ import annotations
 
-import os
+import math
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -30,12 +30,11 @@ from microhost.storage.database import Database
 from microhost.storage.events import utc_now
 from microhost.storage.masking import mask
 from microhost.storage.moments import to_us
-from microhost.storage.pruning import delete_while, used_bytes
+from microhost.storage.pruning import OF_MICRO, Pruned, delete_while, free_bytes, prune
 from microhost.storage.schema import VISOR
 
 QUEUE_RECORDS = 20_000
 PRUNE_AFTER_BYTES = 64_000_000
-PRUNE_BATCH_ROWS = 50
 GATHER_S = 0.1
 BURST_S = 2.0
 RATES_KEPT = 4096
@@ -71,13 +70,15 @@ class ExchangeStore:
         store_bytes: int = VISOR_STORE_BYTES,
         queue_bytes: int = VISOR_QUEUE_BYTES,
         reserve_bytes: int = VISOR_DISK_RESERVE_BYTES,
+        is_known: Callable[[str], bool] = lambda micro_id: True,
     ) -> None:
-        """Open or create the store and start its writer."""
-        self._file = file
+        """Open or create the store and start its writer; `is_known` tells whether a Micro is there yet."""
+        self._directory = file.parent
         self._database = Database(file, VISOR)
         self._clock = clock
         self._store_bytes = store_bytes
         self._reserve_bytes = reserve_bytes
+        self._is_known = is_known
         self._rates: dict[str, _Rate] = {}
         self._cut_count = 0
         self._behind = Behind(
@@ -139,17 +140,19 @@ class ExchangeStore:
         """Forget all exchanges of a Micro."""
         self.flush()
         self._rates.pop(micro_id, None)
-        self._delete_while("micro_id = ?", (micro_id,), lambda: True)
+        delete_while(self._database, "exchanges", OF_MICRO, (micro_id,))
 
-    def prune(self) -> int:
-        """Delete what is older than EVENT_RETENTION_DAYS, then the oldest until the store is small enough; count it."""
-        horizon = to_us(self._clock() - timedelta(days=EVENT_RETENTION_DAYS))
-        gone = self._delete_while("started_at < ?", (horizon,), lambda: True)
-        return gone + self._delete_while("?", (True,), lambda: used_bytes(self._database) > self._store_bytes)
-
-    def _delete_while(self, condition: str, values: tuple[object, ...], wanted: Callable[[], bool]) -> int:
-        return delete_while(
-            self._database, "exchanges", condition, values, wanted, batch_rows=PRUNE_BATCH_ROWS
+    def prune(self, deadline: float = math.inf) -> Pruned:
+        """Delete what is older than EVENT_RETENTION_DAYS, then what is of Micros that are gone, then the oldest until the store
+        is small enough, until about `deadline` (monotonic).
+        """
+        return prune(
+            self._database,
+            "exchanges",
+            horizon=to_us(self._clock() - timedelta(days=EVENT_RETENTION_DAYS)),
+            is_known=self._is_known,
+            store_bytes=self._store_bytes,
+            deadline=deadline,
         )
 
     def _rate(self, micro_id: str) -> _Rate:
@@ -161,8 +164,7 @@ class ExchangeStore:
         return rate
 
     def _commit(self, raws: list[RawExchange]) -> None:
-        free = os.statvfs(self._file.parent)
-        if free.f_bavail * free.f_frsize < self._reserve_bytes:
+        if free_bytes(self._directory) < self._reserve_bytes:
             raise HostError("the disk is nearly full; what is left is for what must be kept")
         rows = [_row(each) for each in raws]
         with self._database.write() as sql:

@@ -109,10 +109,9 @@ class MetaStore:
         """
         try:
             with self._database.write() as sql:
-                sql.execute(
-                    f"INSERT INTO micros ({MICRO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    micro_values(micro),
-                )
+                values = micro_values(micro)
+                places = ", ".join("?" * len(values))
+                sql.execute(f"INSERT INTO micros ({MICRO}) VALUES ({places})", values)  # noqa: S608
                 sql.execute(
                     "INSERT INTO labels VALUES (?, ?, ?, NULL)", (micro.path, micro.project_id, micro.id)
                 )
@@ -165,8 +164,8 @@ class MetaStore:
                 sql.execute(
                     "UPDATE micros SET name = ?, runtime = ?, subdomain = ?, http_auth = ?, visor = ?,"
                     " timeout_s = ?,"
-                    " memory_mb = ?, concurrency = ?, packages_as_of = ? WHERE id = ?",
-                    (*values[2:4], *values[6:13], micro.id),
+                    " memory_mb = ?, concurrency = ?, packages_as_of = ?, egress = ? WHERE id = ?",
+                    (*values[2:4], *values[6:13], values[14], micro.id),
                 )
         except IntegrityError as error:
             raise _refusal(

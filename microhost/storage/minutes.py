@@ -27,7 +27,6 @@ ERROR_STATUS = 500
 class Minute:
     """Hold the figures of one minute, counted since 1970. `durations` counts executions by bucket."""
 
-    micro_id: str
     minute: int
     count: int
     errors: int
@@ -72,12 +71,11 @@ def add_minutes(sql: Connection, records: Sequence[Execution]) -> None:
         )
 
 
-def list_minutes(database: Database, micro_ids: Sequence[str], *, since: datetime) -> list[Minute]:
-    """Give these Micros' minutes since then, oldest first."""
-    marks = ",".join("?" * len(micro_ids))
+def list_minutes(database: Database, micro_id: str, *, since: datetime) -> list[Minute]:
+    """Give a Micro's minutes since then, oldest first."""
     rows = database.rows(
-        "SELECT micro_id, minute, count, errors, durations FROM minutes"  # noqa: S608  our own constants
-        f" WHERE micro_id IN ({marks}) AND minute >= ? ORDER BY minute",
-        (*micro_ids, to_us(since) // MINUTE_US),
+        "SELECT minute, count, errors, durations FROM minutes"
+        " WHERE micro_id = ? AND minute >= ? ORDER BY minute",
+        (micro_id, to_us(since) // MINUTE_US),
     )
-    return [Minute(row[0], row[1], row[2], row[3], array("I", row[4])) for row in rows]
+    return [Minute(row[0], row[1], row[2], array("I", row[3])) for row in rows]

@@ -10,14 +10,14 @@ from datetime import date, datetime
 
 import msgspec
 
-from microhost.records import ImportReport, Micro, Project, Revision, RevisionState, Schedule
+from microhost.records import Egress, ImportReport, Micro, Project, Revision, RevisionState, Schedule
 from microhost.storage.database import Row
 from microhost.storage.moments import from_us, to_us
 
 PROJECT = "id, name, created_at, builds_allowed"
 MICRO = (
     "id, project_id, name, runtime, path, created_at, subdomain, http_auth, visor, timeout_s, memory_mb,"
-    " concurrency, packages_as_of, live_revision"
+    " concurrency, packages_as_of, live_revision, egress"
 )
 REVISION = "id, micro_id, number, created_at, runtime, dependencies, code_bytes, files, report"
 API_KEY = "micro_id, name, description, prefix, digest, created_at"
@@ -57,7 +57,7 @@ def micro_values(micro: Micro) -> tuple[str | int | float | bool | None, ...]:
             micro.subdomain,
         ),
         *(micro.http_auth, micro.visor, float(micro.timeout_s), micro.memory_mb, micro.concurrency),
-        *(_date_text(micro.packages_as_of), micro.live_revision),
+        *(_date_text(micro.packages_as_of), micro.live_revision, _egress_text(micro.egress)),
     )
 
 
@@ -79,7 +79,16 @@ def to_micro(row: Row) -> Micro:
         concurrency=row[11],
         packages_as_of=as_of,
         live_revision=row[13],
+        egress=_to_egress(row[14]),
     )
+
+
+def _egress_text(egress: Egress) -> str:
+    return egress if isinstance(egress, str) else ",".join(egress)
+
+
+def _to_egress(text: str) -> Egress:
+    return text if text in ("public", "none") else tuple(text.split(","))
 
 
 def _date_text(value: date | None) -> str | None:

@@ -96,6 +96,10 @@ META = (
         revision_id TEXT PRIMARY KEY REFERENCES revisions (id) ON DELETE CASCADE, packed BLOB NOT NULL
     ) STRICT
     """,
+    # A word, or names with commas.
+    """
+    ALTER TABLE micros ADD COLUMN egress TEXT NOT NULL DEFAULT 'public'
+    """,
 )
 
 EVENTS = (
@@ -118,6 +122,10 @@ EVENTS = (
         micro_id TEXT NOT NULL, minute INTEGER NOT NULL, count INTEGER NOT NULL, errors INTEGER NOT NULL,
         durations BLOB NOT NULL, PRIMARY KEY (micro_id, minute)
     ) STRICT, WITHOUT ROWID
+    """,
+    # nothing reads it any more
+    """
+    DROP INDEX executions_of_a_micro_by_time
     """,
 )
 

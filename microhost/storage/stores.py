@@ -50,10 +50,13 @@ def open_stores(data: Path, *, drive_quota_mb: int = DRIVE_QUOTA_MB) -> Stores:
         found = meta.find_project(project_id)
         return found is not None and found.id == project_id
 
+    def knows_micro(micro_id: str) -> bool:
+        return meta.find_micro(micro_id) is not None
+
     return Stores(
         meta=meta,
-        events=EventStore(data / "events.db"),
-        exchanges=ExchangeStore(data / "visor.db"),
+        events=EventStore(data / "events.db", is_known=knows_micro),
+        exchanges=ExchangeStore(data / "visor.db", is_known=knows_micro),
         bundles=Bundles(data),
         vault=vault,
         bases=Bases(data / "base", is_known=is_known),

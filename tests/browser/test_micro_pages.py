@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import find_barriers
+from tests.browsing import find_barriers, log_in
 from tests.driving import Host, Micro, wait_until, zip_files
 
 PHONE = {"width": 360, "height": 740}
@@ -289,6 +291,64 @@ def test_logs_are_copied_and_downloaded_as_the_command_prints_them(
     assert download.value.suggested_filename == "guestbook.log"
     assert re.fullmatch(r"\S+ \S+ GET / 200 [0-9.]+ ms\n\S+ \S+ hello from None\n", text), text
     assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_older_logs_are_loaded_above_and_what_is_read_stays_in_view(page: Page, micro: Micro) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: micro.call(f"/past-{number}"), range(450)))
+    visit(page, micro, "logs")
+    log = page.get_by_role("region", name="Log")
+    older = log.get_by_role("button", name="Load older")
+    expect(log.get_by_role("article")).to_have_count(200)
+    log.evaluate("e => e.scrollTop = 0")
+    first = log.get_by_role("article").first
+    name = first.get_by_role("link").inner_text()
+    top = first.bounding_box()
+    older.click()
+    expect(log.get_by_role("article")).to_have_count(400)
+    now = (
+        log.get_by_role("article").filter(has=page.get_by_role("link", name=name, exact=True)).bounding_box()
+    )
+    assert top and now and abs(top["y"] - now["y"]) < 60, "what was read has moved away"
+    micro.call("/fresh")
+    expect(log.get_by_role("article")).to_have_count(401)
+    older.click()
+    expect(log.get_by_role("article")).to_have_count(451)
+    expect(older).to_have_count(0)
+
+
+def test_who_was_cut_off_misses_nothing(browser: Browser, micro: Micro) -> None:
+    context = browser.new_context(
+        base_url=f"http://localhost:{micro.host.port}"
+    )  # lost connections are no fault here
+    log_in(context, micro.host)
+    page = context.new_page()
+    visit(page, micro, "logs")
+    micro.call("/first")
+    log = page.get_by_role("region", name="Log")
+    expect(log.get_by_role("article")).to_have_count(1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: micro.call(f"/seen-{number}"), range(250)))
+    expect(log.get_by_role("article")).to_have_count(251)
+    context.set_offline(True)
+    micro.host.kill_host_process()
+    expect(page.get_by_text("connecting again")).to_be_visible()
+    wait_until(lambda: _serves(micro), "the next host")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: micro.call(f"/missed-{number}"), range(300)))
+    context.set_offline(False)
+    expect(log.get_by_role("link", name="GET /missed-299", exact=True)).to_have_count(1)
+    shown = set(log.get_by_role("link").all_inner_texts())
+    assert {f"GET /missed-{number}" for number in range(300)} <= shown
+    assert "GET /first" in shown
+    context.close()
+
+
+def _serves(micro: Micro) -> bool:
+    try:
+        return micro.call("/?back").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_a_flood_of_events_does_not_freeze_the_logs(page: Page, micro: Micro) -> None:

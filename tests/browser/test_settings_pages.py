@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browsing import Watch, find_barriers
-from tests.driving import Host
+from tests.driving import Host, Micro, wait_until
 
 PHONE = {"width": 360, "height": 740}
 
@@ -133,3 +133,26 @@ def test_the_pages_are_open_to_all_and_fit_a_phone(
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], address
         assert find_barriers(page) == [], address
+
+
+def test_where_a_micro_may_connect_to_is_chosen(
+    page: Page, project: str, new_micro: Callable[..., Micro]
+) -> None:
+    micro = new_micro()
+    page.goto(f"/projects/{project}/micros/{micro.show()['name']}/settings")
+    card = page.locator("section", has=page.get_by_role("heading", name="Egress"))
+    save = card.get_by_role("button", name="Save")
+    expect(save).to_be_disabled()
+    card.get_by_label("It may connect to").select_option("Only the names below")
+    card.get_by_label("Names").fill("8.8.8.8")
+    save.click()
+    expect(card.get_by_role("alert")).to_contain_text("is not a domain")
+    card.get_by_label("Names").fill("b.example.org, *.Example.net")
+    save.click()
+    expect(save).to_be_disabled()
+    expect(card.get_by_label("Names")).to_have_value("*.example.net\nb.example.org")
+    assert micro.show()["egress"] == ["*.example.net", "b.example.org"]
+    assert find_barriers(page) == []
+    card.get_by_label("It may connect to").select_option("Nothing")
+    save.click()
+    wait_until(lambda: micro.show()["egress"] == "none", "the choice to be kept")

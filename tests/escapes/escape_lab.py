@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox import wire
+from sandbox import kernel, wire
 from sandbox.client import Evidence, Lease, SandboxInfo, TemplateState, WardenClient
 from sandbox.policy import Guards
 from sandbox.warden import WardenSettings, run
@@ -77,8 +77,19 @@ def until(fact: Callable[[], T], what: str, *, within_s: float = 15.0) -> T:
 class Lab:
     """Run one warden with one data directory. `stop` it at the end."""
 
-    def __init__(self, data: Path, *, guards: Guards | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        guards: Guards | None = None,
+        network: str | None = None,
+        careless: Callable[[], None] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Start it, in the network namespace of that name; `careless` takes a guard away in the warden's process."""
         self.data = data
+        self.network = network
+        self._careless = careless
         self.settings = WardenSettings(
             data=data,
             runtime=ROOT / "runtimes" / "python",
@@ -92,9 +103,12 @@ class Lab:
         self.gone: set[str] = set()
         self.taken: set[str] = set()
         self.drained = threading.Event()
-        self._name = f"microhost-lab-{secrets.token_hex(8)}"
+        # a path, since abstract names end at the border of a network
+        data.mkdir(exist_ok=True)
+        self._name = str(data / f"lab-{secrets.token_hex(4)}.sock")
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._server.bind("\0" + self._name)
+        self._server.bind(self._name)
+        Path(self._name).chmod(0o777)
         self._server.listen()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -110,7 +124,9 @@ class Lab:
         # `spawn`: the warden forks, and must not inherit this process's threads
         context = multiprocessing.get_context("spawn")
         argv = [sys.executable, str(Path(__file__).with_name("tiny_host.py")), self._name]
-        process = context.Process(target=be_warden, args=(self.settings, argv), daemon=True)
+        process = context.Process(
+            target=be_warden, args=(self.settings, argv, self.network, self._careless), daemon=True
+        )
         process.start()
         return process
 
@@ -164,6 +180,7 @@ class Lab:
         environment: Mapping[str, str] | None = None,
         wanted: str = "ready",
         micro: str | None = None,
+        egress: str | tuple[str, ...] = "none",
     ) -> Micro:
         """Boot a sandbox and attach code to it: an attack's `source`, or a whole `main`.py."""
         sandbox = secrets.token_hex(8)
@@ -178,6 +195,7 @@ class Lab:
                 memory_bytes=memory_bytes,
                 tmp_bytes=tmp_bytes,
                 tasks=tasks,
+                egress=egress,
             )
         )
         log_read, log_write = os.pipe()
@@ -423,9 +441,16 @@ class Executor:
             self.lease = replace(self.lease, stdout=-1, stderr=-1, freezer=-1, peak=-1)
 
 
-def be_warden(settings: WardenSettings, argv: list[str]) -> None:
+def be_warden(
+    settings: WardenSettings, argv: list[str], network: str | None, careless: Callable[[], None] | None
+) -> None:
     """Run in the child: be the warden, in a process group of its own."""
     os.setpgid(0, 0)
+    if network is not None:
+        with Path("/run/netns", network).open() as namespace:
+            kernel.enter_network(namespace.fileno())
+    if careless is not None:
+        careless()
     sys.exit(run(settings, argv))
 
 

@@ -55,13 +55,13 @@ def micro(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Micro]
     host = find_users(lab.settings.uid_base).host
     os.chown(place / "ca.pem", host, host)
     started = lab.start(CALLER)
-    plain, secure = lab.run(lab.client.doors(started.sandbox))
-    thread = threading.Thread(target=answer, args=(secure, file))
+    doors = lab.run(lab.client.doors(started.sandbox))
+    thread = threading.Thread(target=answer, args=(doors.https, file))
     thread.start()
     yield started
-    secure.shutdown(socket.SHUT_RD)
+    doors.https.shutdown(socket.SHUT_RD)
     thread.join(5)
-    for each in (plain, secure):
+    for each in doors:
         each.close()
 
 

@@ -1,4 +1,4 @@
-"""Stand for the host in tests: hand the channel to the test over an abstract socket, live until told or killed."""
+"""Stand for the host in tests: hand the channel to the test over its socket, live until told or killed."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     channel = int(os.environ["MICROHOST_CHANNEL_FD"])
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as test:
-        test.connect("\0" + sys.argv[1])
+        test.connect(sys.argv[1])
         socket.send_fds(test, [str(os.getpid()).encode()], [channel])
         os.close(channel)
         test.recv(1)

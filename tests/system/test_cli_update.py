@@ -131,3 +131,15 @@ def test_what_cannot_be(person: Person, root: Path, micro: Micro, host: Host) ->
     other.delete()
     assert micro.show()["name"] == "updated"
     assert json.loads((root / ".deta" / "prog_info").read_text())["name"] == "updated"
+
+
+def test_where_a_micro_may_connect_to_is_told_and_set(person: Person, root: Path, micro: Micro) -> None:
+    person.deta("update", "--egress", "api.Example.org, *.example.net", at=root).must()
+    assert micro.show()["egress"] == ["*.example.net", "api.example.org"]
+    assert '"egress": [' in person.deta("details", at=root).must().stdout
+    refused = person.deta("update", "--egress", "8.8.8.8", at=root)
+    assert refused.code == 1 and "'8.8.8.8' is not a domain" in refused.stderr
+    person.deta("update", "--egress", "none", at=root).must()
+    assert micro.show()["egress"] == "none"
+    person.deta("update", "--egress", "public", at=root).must()
+    assert micro.show()["egress"] == "public"

@@ -43,6 +43,8 @@ def describe(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
     if shown["subdomain_endpoint"]:
         told["subdomain_endpoint"] = shown["subdomain_endpoint"]
+    if shown.get("egress", "public") != "public":
+        told["egress"] = shown["egress"]
     if shown["cron"]:
         told["cron"] = shown["cron"]
     return told

@@ -29,14 +29,28 @@ from microhost.cli.main import Session
 @click.option(
     "-r", "--runtime", help="The Micro's new runtime, such as python3.11; counts from the next deploy."
 )
+@click.option(
+    "--egress",
+    help="Where it may connect to: 'public', 'none', or host names with commas ('*.example.org' for all below).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Give the Micro as JSON.")
 @click.pass_obj
-def update(session: Session, name: str | None, file: Path | None, runtime: str | None, as_json: bool) -> None:
-    """Update the Micro's name, runtime or environment variables; a variable that the file lacks is removed."""
-    settings = {field: value for field, value in (("name", name), ("runtime", runtime)) if value is not None}
+def update(
+    session: Session,
+    name: str | None,
+    file: Path | None,
+    runtime: str | None,
+    egress: str | None,
+    as_json: bool,
+) -> None:
+    """Update the Micro's name, runtime, egress or environment variables; a variable that the file lacks is removed."""
+    asked = {"name": name, "runtime": runtime, "egress": None if egress is None else read_egress(egress)}
+    settings = {field: value for field, value in asked.items() if value is not None}
     if not settings and file is None:
         raise CliError(
-            "Nothing to update was named.", "Name it: --name, --runtime or --env FILE", exit_code=USAGE
+            "Nothing to update was named.",
+            "Name it: --name, --runtime, --egress or --env FILE",
+            exit_code=USAGE,
         )
     micro = micro_directory.get(Path())
     variables = None if file is None else env_file.parse(file.read_bytes(), str(file))
@@ -51,6 +65,12 @@ def update(session: Session, name: str | None, file: Path | None, runtime: str |
     micro_directory.link(micro.root, shown, server=session.settings.server)
     if as_json:
         output.give_json(shown)
+
+
+def read_egress(text: str) -> str | list[str]:
+    """Read what was said of egress as the API takes it. Pure."""
+    words = [each.strip() for each in text.split(",")]
+    return text.strip() if words[0] in ("public", "none") else [each for each in words if each]
 
 
 def changes(wanted: Mapping[str, str], there: Collection[str]) -> dict[str, str | None]:

@@ -17,8 +17,10 @@ import pytest
 
 from microhost.gateway import inside as inside_module
 from microhost.gateway.inside import Inside
+from microhost.gateway.resolver import Resolver
 from microhost.limits import INSIDE_REQUESTS
 from microhost.settings import Settings
+from sandbox import client as warden
 from tests.certificate import make_certificate
 from tests.system.gateway.host import PATIENCE, Answer, Client, Host, wait_until
 
@@ -31,20 +33,28 @@ def app(environ, start_response):
 
 
 class Doors:
-    """Stand for the warden: listening sockets on free ports, one pair a sandbox."""
+    """Stand for the warden: sockets on free ports, four a sandbox."""
 
     def __init__(self) -> None:
         self.ports: dict[str, list[int]] = {}
         self.listeners: list[socket.socket] = []
+        self.name_sockets: list[socket.socket] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def doors(self, sandbox: str) -> tuple[socket.socket, socket.socket]:
+    async def doors(self, sandbox: str) -> warden.Doors:
         await self.may_answer.wait()
         plain, secure = self._listen(), self._listen()
         self.ports[sandbox] = [plain.getsockname()[1], secure.getsockname()[1]]
         self.listeners += [plain, secure]
-        return plain, secure
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.bind(("127.0.0.1", 0))
+        datagrams.setblocking(False)
+        self.name_sockets += [self._listen(), datagrams]
+        return warden.Doors(plain, secure, *self.name_sockets[-2:])
+
+    async def permit(self, sandbox: str, addresses: list[str], ttl_s: int) -> None:
+        raise AssertionError("nothing here has an allow-list")
 
     def _listen(self) -> socket.socket:
         listener = Listener(socket.AF_INET)
@@ -123,8 +133,8 @@ class Lobby:
             doors,
             self.app,
             tls=tls,
-            names=NAMES,
             project_of=lambda micro_id: None if micro_id == "gone" else "project1",
+            resolver=Resolver(doors, egress_of=lambda micro_id: "none"),
             pools=self.host.pools,
             settings=self.host._settings,
             connections=connections,

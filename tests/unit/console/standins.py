@@ -175,11 +175,13 @@ def build_host(data: Path) -> Host:
     pool, installer = PoolStandIn(stores.bundles.code), InstallerStandIn()
     schedules = Scheduler(stores.meta.schedules, pool.invoke)
     environments = Environments(stores.meta, stores.vault)
+    executions = Executions(stores.events, stores.exchanges, directory.find_micro)
     catalog = Catalog(
         stores,
         directory=directory,
         running=pool,
         schedules=schedules,
+        recorded=executions,
         turns=turns,
         runtimes=lambda: RUNTIMES,
         clock=now,
@@ -208,7 +210,7 @@ def build_host(data: Path) -> Host:
         catalog=catalog,
         deployer=deployer,
         environments=environments,
-        executions=Executions(stores.events, stores.exchanges),
+        executions=executions,
         pool=pool,
         sender=Unsent(),
         memories=Memories(),

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Mapping
+from ipaddress import ip_address
 
 import httpx
 import pytest
@@ -113,6 +115,14 @@ async def test_every_endpoint_refuses_every_wrong_credential(host: Host) -> None
 
 async def present(host: Host, endpoint: Endpoint, value: str, client_number: int) -> httpx.Response:
     """Call an endpoint with an Authorization header, from an address that has guessed nothing yet."""
+    headers = {} if value == "" else {"authorization": value.encode("utf-8")}
+    return await call(host, endpoint, headers, f"client {client_number}")
+
+
+async def call(
+    host: Host, endpoint: Endpoint, headers: Mapping[str, str | bytes], client: str
+) -> httpx.Response:
+    """Call an endpoint with headers, from an address. What it names is not there."""
     path = endpoint.path.replace(":path}", "}").format(
         path="main.py",
         user="u",
@@ -128,10 +138,9 @@ async def present(host: Host, endpoint: Endpoint, value: str, client_number: int
         login="l",
         code="c",
     )
-    headers = {} if value == "" else {"authorization": value.encode("utf-8")}
-    transport = httpx.ASGITransport(app=host.app, client=(f"client {client_number}", 1))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
-        return await client.request(endpoint.method, path, headers=headers)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=host.app, client=(client, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as there:
+        return await there.request(endpoint.method, path, headers=headers)  # type: ignore[arg-type]
 
 
 async def test_two_authorization_headers_are_refused(host: Host) -> None:
@@ -277,3 +286,79 @@ async def test_throttled_guesses_get_429_with_retry_after(host: Host) -> None:
         statuses = [(await client.get("/projects")).status_code for _ in range(WRONG_TOKENS_PER_MINUTE + 1)]
         assert statuses == [401] * WRONG_TOKENS_PER_MINUTE + [429]
         assert (await client.get("/projects")).headers["retry-after"] == "60"
+
+
+OWNERS_ALONE = {
+    ("GET", f"{API}/users"),
+    ("POST", f"{API}/users"),
+    ("POST", f"{API}/users/{{user}}/invitation"),
+    ("DELETE", f"{API}/users/{{user}}"),
+}
+
+
+async def make_callers(host: Host) -> dict[str, dict[str, str]]:
+    """Make everybody who may knock; give the headers that each comes with."""
+    accounts = host.services.accounts
+    member, _ = await accounts.invite("member")
+    gone, _ = await accounts.invite("gone")
+    _, members_token = await accounts.make_token(member.id, "")
+    _, gone_token = await accounts.make_token(gone.id, "")
+    await accounts.delete_user(gone.id)
+    async with host.client() as owner:
+        keys = await make_credentials(owner)
+    opened = await accounts.log_in_by_token(members_token, "", former="")
+    cookie = {"cookie": f"microhost-local={opened.secret}"}
+    same = {"sec-fetch-site": "same-origin"}
+    return {
+        "anonymous": {},
+        "a project key": {"authorization": keys["a project key"]},
+        "a project key as an API key": {"x-api-key": keys["a project key"].removeprefix("Bearer ")},
+        "a Micro's API key": {"x-api-key": keys["an API key"].removeprefix("Bearer ")},
+        "a deleted member": {"authorization": f"Bearer {gone_token}"},
+        "a member's session from a Micro's page": {**cookie, "sec-fetch-site": "same-site"},
+        "a member's session without a page": cookie,
+        "a member's session": {**cookie, **same},
+        "a member": {"authorization": f"Bearer {members_token}"},
+        "the owner": {"authorization": f"Bearer {host.token}"},
+    }
+
+
+def admission(endpoint: Endpoint, caller: str) -> int:
+    """Give the status of who may not call, 0 for who may."""
+    if endpoint.policy is Policy.PUBLIC or caller == "the owner":
+        return 0
+    if caller in ("a member", "a member's session"):
+        return 403 if (endpoint.method, endpoint.path) in OWNERS_ALONE else 0
+    return 403 if caller.startswith("a member's session") else 401
+
+
+async def test_everybody_may_call_what_the_table_says_and_nothing_else(host: Host) -> None:
+    endpoints = list_endpoints(host.services)
+    assert {(e.method, e.path) for e in endpoints if e.policy is Policy.OWNER} == OWNERS_ALONE
+    callers = await make_callers(host)
+    asked = 0
+    for endpoint in endpoints:
+        if (endpoint.method, endpoint.path) == ("DELETE", f"{API}/session"):
+            continue  # it would end the sessions of the others
+        for caller, headers in callers.items():
+            answer = await call(host, endpoint, headers, str(ip_address("127.0.0.1") + next(CLIENTS)))
+            wanted = admission(endpoint, caller)
+            if wanted:
+                assert answer.status_code == wanted, (endpoint.method, endpoint.path, caller)
+            else:
+                assert answer.status_code not in (401, 500), (endpoint.method, endpoint.path, caller)
+                assert "Only the owner" not in answer.text, (endpoint.method, endpoint.path, caller)
+            asked += 1
+    assert asked > 500
+
+
+async def test_a_member_neither_sees_nor_deletes_the_owners_tokens(host: Host) -> None:
+    member, _ = await host.services.accounts.invite("member")
+    own, text = await host.services.accounts.make_token(member.id, "mine")
+    async with host.client(text) as client:
+        assert [each["id"] for each in (await client.get("/tokens")).json()["tokens"]] == [own.id]
+        assert (await client.delete(f"/tokens/{host.token.split('_')[0]}")).status_code == 404
+        made = (await client.post("/tokens")).json()
+    async with host.client(made["token"]) as client:
+        assert (await client.get("/session")).json()["user"]["role"] == "member"
+        assert (await client.get("/users")).status_code == 403

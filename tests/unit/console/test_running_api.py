@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,8 @@ from standins import Host, until
 from microhost.console.app import list_endpoints
 from microhost.console.routes import Policy
 from microhost.errors import MicroError, OverloadedError
-from microhost.micros.events import Executions, log_lines
+from microhost.micros.events import log_lines
+from microhost.micros.metrics import Point, fold
 from microhost.records import EventResult, Execution
 
 pytestmark = pytest.mark.anyio
@@ -278,25 +280,33 @@ async def test_the_doctor_tells_guards_and_runtimes(client: httpx.AsyncClient) -
     assert [runtime["name"] for runtime in report["runtimes"]] == ["python3.9", "python3.11", "python3.13"]
 
 
-async def test_followers_end_with_what_was_recorded_and_later_ones_with_the_past(host: Host) -> None:
-    executions = Executions(host.stores.events, host.stores.exchanges)
-    make = Execution(
-        id="e1",
-        micro_id="m",
-        revision_id="r",
-        trigger="http",
-        started_at=START,
-        duration_s=0.0,
-        queued_s=0.0,
-        start="warm",
-        status=200,
-    )
-    executions.record(make)
-    following = executions.follow("m", limit=10)
-    assert [each.execution.id for each in await anext(following)] == ["e1"]
-    executions.record(replace(make, id="e2"))
+async def test_followers_end_with_what_was_recorded_and_later_ones_with_the_past(
+    client: httpx.AsyncClient, host: Host
+) -> None:
+    executions = host.services.executions
+    micro_id = execution(host, 1).micro_id
+    executions.record(execution(host, 1))
+    following = executions.follow(micro_id, limit=10)
+    assert [each.execution.id for each in await anext(following)] == ["e00000001"]
+    executions.record(execution(host, 2))
     executions.end_following()
-    assert [each.execution.id async for ended in following for each in ended] == ["e2"]
-    again = executions.follow("m", limit=10)
-    assert [each.execution.id async for ended in again for each in ended] == ["e1", "e2"]
+    assert [each.execution.id async for ended in following for each in ended] == ["e00000002"]
+    again = executions.follow(micro_id, limit=10)
+    assert [each.execution.id async for ended in again for each in ended] == ["e00000001", "e00000002"]
     assert executions._followers == {}
+
+
+async def test_figures_are_added_up_beside_the_loop(
+    client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noting(*given: Any) -> list[Point]:
+        threads.append(threading.get_ident())
+        return fold(*given)
+
+    monkeypatch.setattr("microhost.console.visor.fold", noting)
+    host.services.executions.record(execution(host, 1))
+    shown = (await client.get("/projects/p/metrics?minutes=1440")).json()["micros"]
+    assert len(shown) == len(threads) == 1
+    assert threading.get_ident() not in threads

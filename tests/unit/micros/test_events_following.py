@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from microhost.errors import NotFoundError
 from microhost.limits import FOLLOWER_CHARACTERS, FOLLOWER_RECORDS
-from microhost.micros.events import BehindError, Ended, Executions
-from microhost.records import Execution
-from microhost.storage.events import EVERY, EventStore
+from microhost.micros.events import PIECE_CHARACTERS, BehindError, Ended, Executions
+from microhost.records import Execution, Micro, RawExchange
+from microhost.storage.event_search import EVERY
+from microhost.storage.events import EventStore
 from microhost.storage.exchanges import ExchangeStore
 
 ENDED = Execution(
@@ -36,11 +38,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def executions(tmp_path: Path) -> Iterator[Executions]:
-    """Give executions on empty stores."""
+def micros() -> dict[str, Micro]:
+    """Give the Micros there are."""
+    visible = Micro("m", "p", "m", "python3.11", "abcdef", ENDED.started_at, visor=True)
+    return {"m": visible}
+
+
+@pytest.fixture
+def executions(tmp_path: Path, micros: dict[str, Micro]) -> Iterator[Executions]:
+    """Give executions of these Micros on empty stores."""
     store = EventStore(tmp_path / "events.db", clock=lambda: ENDED.started_at)
-    exchanges = ExchangeStore(tmp_path / "visor.db", clock=lambda: ENDED.started_at)
-    yield Executions(store, exchanges)
+    exchanges = ExchangeStore(tmp_path / "visor.db", clock=lambda: ENDED.started_at, reserve_bytes=0)
+    yield Executions(store, exchanges, micros.get)
     exchanges.close()
     store.close()
 
@@ -117,5 +126,57 @@ async def test_a_text_is_looked_for_beyond_many_records_without_it(executions: E
     executions.record(replace(ENDED, id="found", log="a Needle here"))
     for number in range(1_200):
         executions.record(replace(ENDED, id=f"e{number}"))
-    found, last = await executions.page("m", limit=5, wanted=replace(EVERY, text="needle"))
-    assert ([each.id for each in found], last) == (["found"], None)
+    past = executions.past("m", limit=5, wanted=replace(EVERY, text="needle"))
+    assert [[each.id for each in piece] async for piece in past] == [["found"]]
+
+
+EXCHANGE = RawExchange(
+    id="e0",
+    micro_id="m",
+    started_at=ENDED.started_at,
+    head=b"",
+    request=b"kept?",
+    request_bytes=5,
+    status=200,
+    lines=b"",
+    response=b"",
+    response_bytes=0,
+)
+
+
+async def test_an_exchange_is_not_kept_when_visor_was_switched_off_meanwhile(
+    executions: Executions, micros: dict[str, Micro]
+) -> None:
+    assert executions.record(ENDED, EXCHANGE).visor is True
+    micros["m"] = replace(micros["m"], visor=False)
+    assert executions.record(replace(ENDED, id="e1"), replace(EXCHANGE, id="e1")).visor is False
+    found, _ = await executions.page("m", limit=10)
+    assert [(each.id, each.visor) for each in found] == [("e1", False), ("e0", True)]
+    with pytest.raises(NotFoundError):
+        await executions.get_exchange("m", "e1")
+
+
+async def test_nothing_is_kept_of_a_micro_that_was_deleted_and_its_followers_end(
+    executions: Executions, micros: dict[str, Micro]
+) -> None:
+    executions.record(ENDED, EXCHANGE)
+    following = executions.follow("m", limit=1)
+    assert await ids_of(following) == ["e0"]
+    del micros["m"]
+    await executions.forget("m")
+    executions.record(replace(ENDED, id="e1"), replace(EXCHANGE, id="e1"))
+    assert [ended async for ended in following] == []
+    assert await executions.page("m", limit=10) == ([], None)
+    # one that was let in just before finds the end, too
+    assert [ended async for ended in executions.follow("m", limit=1)] == []
+    for identity in ("e0", "e1"):
+        with pytest.raises(NotFoundError):
+            await executions.get_exchange("m", identity)
+
+
+async def test_a_past_of_long_logs_comes_in_pieces(executions: Executions) -> None:
+    log = "x" * (PIECE_CHARACTERS // 4)
+    for number in range(10):
+        executions.record(replace(ENDED, id=f"e{number}", log=log))
+    pieces = [[each.id for each in piece] async for piece in executions.past("m", limit=9)]
+    assert pieces == [["e1", "e2", "e3", "e4"], ["e5", "e6", "e7", "e8"], ["e9"]]

@@ -37,7 +37,7 @@ def test_points_add_their_minutes_up() -> None:
     grid = make_grid(NOW, 120)
     counted = [0] * BUCKETS
     counted[bucket_of(0.1)] = 4
-    minutes = [Minute("m", grid.first + at, 4, 1, counted) for at in (0, 1, 3)]
+    minutes = [Minute(grid.first + at, 4, 1, counted) for at in (0, 1, 3)]
     points = fold(grid, minutes, {grid.first: 5, grid.first + 1: 7})
     assert [(each.count, each.errors, each.memory_bytes) for each in points[:3]] == [
         (8, 2, 7),

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import bwrap, cgroups, doctor
+from sandbox import bwrap, cgroups, doctor, doctor_egress, plumbing, router
 from sandbox.client import Guard
 from sandbox.doctor import Report, probe
+from tests.internet import Internet
 
 pytestmark = pytest.mark.root
 
@@ -30,6 +31,7 @@ def test_this_machine_can_serve_and_every_guard_was_tried(report: Report) -> Non
         "user_namespaces",
         "seccomp",
         "network",
+        "egress",
         "memory_limit",
         "group_kill",
         "proc_masks",
@@ -132,3 +134,26 @@ def test_where_namespaces_cannot_be_forbidden_the_filter_still_holds(monkeypatch
 
 def test_all_guards_are_raised_where_all_are_enforced(report: Report) -> None:
     assert report.guards_to_raise == doctor.policy.Guards()
+
+
+def test_what_keeps_micros_from_the_internet_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor_egress.try_egress().state == "enforced"
+    monkeypatch.setattr(plumbing, "missing_programs", lambda: ["nft"])
+    lacking = doctor_egress.try_egress()
+    assert lacking.state == "degraded" and "no 'nft'" in lacking.detail and "nftables" in lacking.advice
+    monkeypatch.undo()
+    rules = router.rules()
+    monkeypatch.setattr(router, "rules", lambda: rules + "nonsense")
+    refused = doctor_egress.try_egress()
+    assert refused.state == "degraded" and "nonsense" in refused.detail
+
+
+def test_a_firewall_that_forwards_nothing_is_seen() -> None:
+    closed = "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; %s\n}\n}\n"
+    with Internet() as internet, internet.entered(internet.machine):
+        assert doctor_egress.try_egress().state == "enforced"
+        plumbing.run_nft(closed % "")
+        seen = doctor_egress.try_egress()
+        assert seen.state == "degraded" and "'filter'" in seen.detail and "mh-*" in seen.advice
+        plumbing.run_nft("flush ruleset\n" + closed % 'iifname "mh-*" accept; oifname "mh-*" accept;')
+        assert doctor_egress.try_egress().state == "enforced"

@@ -86,7 +86,7 @@ def test_exchanges_are_pruned_by_age_and_by_size(tmp_path: Path) -> None:
     for number in range(2, 100):
         store.append(replace(raw(number, micro=f"m{number}", body=bytes(60_000))))
         store.flush()
-    assert store.prune() > 0
+    assert store.prune().count > 0
     assert store.find_kept([f"e{number:06d}" for number in (2, 99)]) == {"e000099"}
     store.close()
 
@@ -127,3 +127,15 @@ def test_without_room_bodies_are_counted_and_not_held_from_their_middle() -> Non
     capture.add_request(b"c" * 40)
     sealed = capture.seal(id="e", micro_id="m", started_at=0.0)
     assert (sealed.request, sealed.request_bytes) == (b"a" * 40, 120)
+
+
+def test_exchanges_of_micros_that_are_gone_are_collected(tmp_path: Path) -> None:
+    store = ExchangeStore(
+        tmp_path / "visor.db", clock=lambda: START, reserve_bytes=0, is_known=lambda each: each == "m1"
+    )
+    for number, micro in enumerate(("m1", "m2", "m3")):
+        store.append(raw(number, micro=micro))
+    store.flush()
+    store.prune()
+    assert store.find_kept([f"e{number:06d}" for number in range(3)]) == {"e000000"}
+    store.close()

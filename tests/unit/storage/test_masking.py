@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +30,15 @@ NAMES = [
     "x-amz-security-token",
     "x-hub-signature-256",
     "x-csrf-token",
+    "passcode",
+    "client_assertion",
+    "oauth_verifier",
+    "PHPSESSID",
+    "ticket",
+    "pass",
+    "SAMLResponse",
+    "sid",
+    "pin",
 ]
 HARMLESS = [
     "accept",
@@ -198,3 +208,75 @@ def test_a_quoted_parameter_of_a_header_is_hidden_whole() -> None:
     assert masked(headers=[("x-odd", f'a;password="{SECRET}, more";b=c')]).headers == (
         ("x-odd", "a;password=***;b=c"),
     )
+
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("name", ["x-otp", "x-sid", "x-pass", "x-pin", "x-code"])
+def test_a_short_name_after_an_x_is_hidden(name: str) -> None:
+    assert masked(headers=[(name, SECRET)]).headers == ((name, MASK),)
+
+
+@pytest.mark.parametrize(
+    "token", [JWT, JWT.rpartition(".")[0] + ".", quote(JWT, safe="").replace(".", "%2E")]
+)
+def test_a_json_web_token_is_hidden_under_every_name(token: str) -> None:
+    found = masked(
+        target=f"/verify/{token}/next?a={token}&page=2",
+        headers=[("x-fine", token), ("x-list", f"a b {token}")],
+    )
+    assert found.target == "/verify/***/next?a=***&page=2" or "%2E" in token
+    assert JWT.split(".")[1] not in found.target.partition("?")[2]
+    assert found.headers == (("x-fine", MASK), ("x-list", MASK))
+
+
+def test_a_hidden_segment_of_a_path_is_told() -> None:
+    assert masked(target=f"/verify/{JWT}").masked == ("?(path)",)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{{"password": "{}"}}',
+        "user=bob; password={}",
+        "user=bob&password={}",
+        "a, Bearer {}",
+        "https://u:{}@example.org/",
+    ],
+)
+def test_a_percent_encoded_credential_is_hidden(value: str) -> None:
+    encoded = quote(value.format(SECRET), safe="")
+    for given_value in (encoded, quote(encoded, safe="")):
+        found = masked(target=f"/a?b={given_value}&page=2", headers=[("x-odd", given_value)])
+        assert found.target == "/a?b=***&page=2"
+        assert found.headers == (("x-odd", MASK),)
+
+
+def test_a_parameter_after_a_blank_is_hidden() -> None:
+    found = masked(
+        headers=[("x-odd", f"user=bob; password={SECRET}"), ("x-first", f"password={SECRET}, b=c")]
+    )
+    assert found.headers == (("x-odd", "user=bob; password=***"), ("x-first", "password=***, b=c"))
+
+
+@pytest.mark.parametrize("value", ["https://u:{}@h/", "a,%20Bearer%20{}"])
+def test_a_credential_in_the_value_of_a_parameter_is_hidden(value: str) -> None:
+    assert masked(target=f"/?next={value.format(SECRET)}").target.startswith("/?next=***")
+
+
+def test_a_hostile_header_is_masked_in_little_time() -> None:
+    hostile = [
+        "a " * 30_000,
+        "=" * 60_000,
+        ";a" * 30_000,
+        " " * 60_000,
+        "%25" * 20_000,
+        "eyJ" * 20_000,
+        "//" * 30_000,
+    ]
+    hostile += ["eyJ" + "a" * 60_000, '"' * 60_000, "a=" * 30_000, "/." * 30_000]
+    for value in hostile:
+        begun = time.process_time()
+        masked(target=f"/{value}?{value}"[:60_000], headers=[("x-odd", value), ("referer", value)])
+        assert time.process_time() - begun < 2.0, value[:10]

@@ -40,6 +40,7 @@ export interface Micro {
   memory_mb: number;
   concurrency: number;
   packages_as_of: string | null;
+  egress: "public" | "none" | string[];
   live_deployment: string | null;
   created_at: string;
   warnings: string[];
@@ -87,6 +88,12 @@ export interface Event {
   log: string;
   peak_memory_bytes: number | null;
   visor: boolean;
+}
+
+/** A part of a listing, newest first; `last` continues it. */
+export interface EventPage {
+  events: Event[];
+  last: string | null;
 }
 
 export interface RecordedBody {

@@ -116,10 +116,8 @@ function Media({ drive, name, preview, onSize }: Shown) {
   const common = { src: downloadAddress(drive, name), controls: true, onError: () => setBroken(true) };
   if (broken) return <Broken />;
   return preview.kind === "audio" ? (
-    // biome-ignore lint/a11y/useMediaCaption: there is none for what somebody uploaded
     <audio {...common} aria-label={name} />
   ) : (
-    // biome-ignore lint/a11y/useMediaCaption: there is none for what somebody uploaded
     <video {...common} aria-label={name} />
   );
 }

@@ -27,10 +27,12 @@ export function uploadingTo(drive: DriveAt): Uploading {
 
 function begin(drive: DriveAt): Uploading {
   const tick = signal(0);
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let waits = false;
   const uploader: Uploader = new Uploader(transportTo(drive), () => {
-    timer ??= setTimeout(() => {
-      timer = undefined;
+    if (waits) return;
+    waits = true;
+    setTimeout(() => {
+      waits = false;
       tick.value += 1;
       holdPage();
     }, SHOWN_EVERY_MS);

@@ -11,6 +11,7 @@ describe("gather", () => {
   it("keeps the newest", () => {
     const many = events(...Array.from({ length: KEPT + 5 }, (_, index) => index));
     expect(ids(gather([], many))).toEqual(ids(many.slice(5)));
+    expect(ids(gather([], many, KEPT + 3))).toEqual(ids(many.slice(2)));
   });
 });
 

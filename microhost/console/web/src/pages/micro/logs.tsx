@@ -1,20 +1,19 @@
 import { Download, Pause, Play } from "lucide-preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Link, useSearchParams } from "wouter-preact";
 import { Button } from "../../components/button";
 import { Empty, Failure, Skeleton } from "../../components/feedback";
 import { SelectField, TextField } from "../../components/field";
 import { Copy, Status } from "../../components/showing";
-import { withQuery } from "../../lib/api";
 import { absolute, duration } from "../../lib/format";
+import { useAction } from "../../lib/loading";
 import type { Event, Micro } from "../../lib/types";
-import { type Followed, KEPT, useFollowing } from "./following";
+import { type Followed, useFollowing } from "./following";
 import styles from "./micro.module.css";
 import { apiOf, type PartProps, partOf } from "./place";
 import { save } from "./saving";
 import { causeInWords, logText, plain, whatOf } from "./words";
 
-const PAST = 200;
 const SETTLE_MS = 300;
 const FILTERS = ["since", "status", "path", "text"] as const;
 const SINCE = [
@@ -29,9 +28,8 @@ const STATUSES = [["", "Any"], "2xx", "3xx", "4xx", "5xx"] as const;
 export default function Logs({ micro }: PartProps) {
   const [search] = useSearchParams();
   const [paused, setPaused] = useState(false);
-  const wanted = Object.fromEntries(FILTERS.map((name) => [name, search.get(name)]));
-  const path = withQuery(`${apiOf(micro)}/logs`, { follow: 1, limit: PAST, ...wanted });
-  const followed = useFollowing(path, paused);
+  const filters = Object.fromEntries(FILTERS.map((name) => [name, search.get(name)]));
+  const followed = useFollowing({ at: apiOf(micro), filters }, paused);
   const { events } = followed;
   return (
     <>
@@ -115,9 +113,18 @@ function Lines({ micro, followed, filtered }: { micro: Micro; followed: Followed
   const box = useRef<HTMLElement>(null);
   const atEnd = useRef(true);
   const { events, state } = followed;
-  useEffect(() => {
-    if (atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [events]);
+  const height = useRef(0); // before older ones were put above
+  const loading = useAction(async () => {
+    height.current = box.current?.scrollHeight ?? 0;
+    atEnd.current = false;
+    await followed.older?.();
+  });
+  useLayoutEffect(() => {
+    if (!box.current) return;
+    if (atEnd.current) box.current.scrollTop = box.current.scrollHeight;
+    else if (height.current) box.current.scrollTop += box.current.scrollHeight - height.current;
+    height.current = 0;
+  }, [events[0]?.id, events.length]);
   const onScroll = ({
     currentTarget: { scrollTop, clientHeight, scrollHeight },
   }: {
@@ -134,9 +141,14 @@ function Lines({ micro, followed, filtered }: { micro: Micro; followed: Followed
           <p>What comes will be shown here at once.</p>
         </Empty>
       )}
-      {events.length >= KEPT && (
-        <p class="help">Only the newest {KEPT.toLocaleString("en")} are kept here.</p>
+      {followed.older && (
+        <div class="row">
+          <Button small busy={loading.busy} onClick={() => void loading.run()}>
+            Load older
+          </Button>
+        </div>
       )}
+      <Failure error={loading.error} />
       {events.map((event) => (
         <Entry key={event.id} event={event} to={partOf(micro, `visor/${event.id}`)} />
       ))}

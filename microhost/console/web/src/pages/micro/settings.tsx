@@ -9,6 +9,7 @@ import { api } from "../../lib/api";
 import { useAction, useLoad } from "../../lib/loading";
 import { paths } from "../../lib/paths";
 import type { Doctor, Micro } from "../../lib/types";
+import { Egress } from "./egress";
 import styles from "./micro.module.css";
 import { apiOf, type PartProps, partOf } from "./place";
 
@@ -21,6 +22,7 @@ export default function Settings({ micro, reload }: PartProps) {
     <>
       <Switches micro={micro} reload={reload} />
       <General micro={micro} reload={reload} />
+      <Egress micro={micro} reload={reload} />
       <Packages micro={micro} reload={reload} />
       <Delete micro={micro} reload={reload} />
     </>

@@ -15,11 +15,13 @@ export interface Feed {
   heldMore: boolean;
   /** There are older ones on the host. */
   more: boolean;
+  /** Where the host's last page ended, when that is not the last shown: a search may come far and find nothing. */
+  last: string | null;
   /** How many `shown` may have; grows only when the reader asks for older ones. */
   room: number;
 }
 
-export const NOTHING: Feed = { shown: [], held: [], heldMore: false, more: true, room: KEPT };
+export const NOTHING: Feed = { shown: [], held: [], heldMore: false, more: true, last: null, room: KEPT };
 
 /** An event as the list keeps it: a log may have 256 KiB, and only the detail shows it. */
 export function slim(event: Event): Event {
@@ -36,23 +38,23 @@ const idsOf = (...lists: Event[][]) => new Set(lists.flatMap((list) => list.map(
 
 function trimmed(feed: Feed): Feed {
   if (feed.shown.length <= feed.room) return feed;
-  return { ...feed, shown: feed.shown.slice(0, feed.room), more: true };
+  return { ...feed, shown: feed.shown.slice(0, feed.room), more: true, last: null };
 }
 
 /** Take what the host listed first, beside what the stream has already brought. While one reads, new ones are held back. */
-export function listed(feed: Feed, page: Event[], more: boolean, reading = false): Feed {
+export function listed(feed: Feed, page: Event[], last: string | null, reading = false): Feed {
   if (reading && feed.shown.length > 0) return missed(feed, page);
   const inPage = idsOf(page);
   const meets = feed.shown.findIndex(({ id }) => inPage.has(id));
   if (meets >= 0) {
     const older = feed.shown.slice(meets).filter(({ id }) => !inPage.has(id));
     const shown = joined(feed.shown.slice(0, meets), page.map(slim), older);
-    return trimmed({ ...feed, shown, more: older.length > 0 ? feed.more : more });
+    return trimmed({ ...feed, shown, ...(older.length > 0 ? {} : { more: last !== null, last }) });
   }
   // there is a gap below the page: what is older would stand as if it came next
   const newest = page[0] ? endedAt(page[0]) : 0;
   const newer = feed.shown.filter((event) => endedAt(event) > newest);
-  return trimmed({ ...feed, shown: joined(newer, page.map(slim)), more });
+  return trimmed({ ...feed, shown: joined(newer, page.map(slim)), more: last !== null, last });
 }
 
 /** Hold what was missed while there was no stream; what a page cannot hold leaves a gap below it. */
@@ -82,13 +84,14 @@ export function arrived(feed: Feed, events: Event[], reading: boolean): Feed {
 export function released(feed: Feed): Feed {
   if (feed.held.length === 0) return feed;
   const shown = feed.heldMore ? feed.held : joined(feed.held, feed.shown);
-  return trimmed({ ...feed, shown, more: feed.more || feed.heldMore, held: [], heldMore: false });
+  const gap = feed.heldMore ? { more: true, last: null } : {};
+  return trimmed({ ...feed, shown, ...gap, held: [], heldMore: false });
 }
 
 /** Put older ones below, which the reader asked for. */
-export function extended(feed: Feed, page: Event[], more: boolean): Feed {
+export function extended(feed: Feed, page: Event[], last: string | null): Feed {
   const shown = joined(feed.shown, page.map(slim));
-  return { ...feed, shown, more, room: Math.max(feed.room, shown.length) };
+  return { ...feed, shown, more: last !== null, last, room: Math.max(feed.room, shown.length) };
 }
 
 /** "3 new events", "500+ new events". */

@@ -64,8 +64,10 @@ export function EventList({
           ))}
         </ul>
       )}
-      {!live.loading && !live.error && feed.shown.length === 0 && <None filtered={filtered} />}
-      {!live.loading && feed.more && feed.shown.length > 0 && (
+      {!live.loading && !live.error && feed.shown.length === 0 && (
+        <None filtered={filtered} searched={feed.last === null} />
+      )}
+      {!live.loading && feed.more && (feed.shown.length > 0 || feed.last !== null) && (
         <div class={styles.older}>
           <Button small busy={live.loadingMore} onClick={() => void live.loadMore()}>
             Load more
@@ -76,11 +78,13 @@ export function EventList({
   );
 }
 
-function None({ filtered }: { filtered: boolean }) {
+function None({ filtered, searched }: { filtered: boolean; searched: boolean }) {
   return (
     <div class={styles.inset}>
       {filtered ? (
-        <Empty title="No event is like that">Loosen the filters; new ones appear here as they come.</Empty>
+        <Empty title={searched ? "No event is like that" : "No newer event is like that"}>
+          Loosen the filters; new ones appear here as they come.
+        </Empty>
       ) : (
         <Empty title="No events yet">
           Call the Micro, or send it a request by the HTTP Client: each request, run and cron event appears

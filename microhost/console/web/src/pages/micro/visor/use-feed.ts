@@ -4,18 +4,13 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, api, url } from "../../../lib/api";
 import { asApiError } from "../../../lib/loading";
 import { type StreamState, useStream } from "../../../lib/stream";
-import type { Event, Micro } from "../../../lib/types";
+import type { Event, EventPage, Micro } from "../../../lib/types";
 import { arrived, extended, type Feed, KEPT, listed, NOTHING, PAGE, released } from "./feed";
 import { type Filter, filtered } from "./filters";
 
 const FLUSH_EVERY_MS = 100;
 /** Where the browser ends a stream for good (after an error of the host's), another one is begun. */
 const AGAIN_MS = 3000;
-
-interface EventPage {
-  events: Event[];
-  last: string | null;
-}
 
 export interface LiveFeed {
   feed: Feed;
@@ -52,7 +47,7 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     try {
       const page = await api.get<EventPage>(wanted);
       if (mine !== latest.current) return;
-      setFeed((feed) => listed(feed, page.events, page.last !== null, isReading.current));
+      setFeed((feed) => listed(feed, page.events, page.last, isReading.current));
       setError(undefined);
     } catch (thrown) {
       if (mine === latest.current) setError(asApiError(thrown));
@@ -93,13 +88,13 @@ export function useFeed(micro: Micro, filter: Filter, reading: boolean): LiveFee
     if (!reading) release();
   }, [reading, release]);
   const loadMore = async () => {
-    const oldest = feed.shown.at(-1);
-    if (!oldest || loadingMore) return;
+    const before = feed.last ?? feed.shown.at(-1)?.id;
+    if (!before || loadingMore) return;
     setLoadingMore(true);
     const mine = latest.current;
     try {
-      const page = await api.get<EventPage>(filtered(path, filter, { limit: PAGE, before: oldest.id }));
-      if (mine === latest.current) setFeed((feed) => extended(feed, page.events, page.last !== null));
+      const page = await api.get<EventPage>(filtered(path, filter, { limit: PAGE, before }));
+      if (mine === latest.current) setFeed((feed) => extended(feed, page.events, page.last));
     } catch (thrown) {
       setError(asApiError(thrown));
     }

@@ -1,0 +1,58 @@
+"""Look whether Micros of this machine can reach the internet; a part of the doctor (doctor.py)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from sandbox import plumbing, router
+from sandbox.client import Guard
+
+_CLOSED = re.compile(r"type filter hook forward priority [^;]+; policy drop;")
+_TABLE = re.compile(r"^table (\S+) (\S+) \{(.*?)^\}", re.MULTILINE | re.DOTALL)
+
+
+def try_egress() -> Guard:
+    """Load the router's rules into a network that ends at once, and look whether another firewall is in the way."""
+    if os.geteuid() != 0:
+        return Guard("egress", "degraded", "Micros reach no network", "Run as root.")
+    if missing := plumbing.missing_programs():
+        advice = "Install them: apt-get install iproute2 nftables"
+        return Guard("egress", "degraded", f"Micros reach no network: no '{missing[0]}'", advice)
+    tried = subprocess.run(
+        ["unshare", "--net", "nft", "--file", "-"],
+        input=router.rules(),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": plumbing.PROGRAMS, "LC_ALL": "C"},
+    )
+    if tried.returncode != 0:
+        complaint = " ".join(tried.stderr.split())[: plumbing.COMPLAINT_CHARACTERS]
+        advice = "Use a kernel with nftables: nft_fib_inet, nft_connlimit, nft_reject_inet, nft_masq."
+        return Guard("egress", "degraded", f"Micros reach no network: {complaint}", advice)
+    try:
+        table = _find_closed_forwarding()
+    except OSError:  # root of a user namespace has no say in the machine's network
+        return Guard("egress", "degraded", "Micros reach no network", "Run as root of the machine.")
+    if table:
+        detail = f"Micros reach no network: the table '{table}' drops what the machine forwards"
+        return Guard(
+            "egress", "degraded", detail, "Let it accept what comes from and goes to interfaces 'mh-*'."
+        )
+    return Guard(
+        "egress", "enforced", "Micros reach what their policy says, never this machine or its networks", ""
+    )
+
+
+def _find_closed_forwarding() -> str:
+    """Name the table of another firewall, as Docker makes one, that forwards only what it knows; else nothing.
+
+    Its rules may let ours through all the same; then they name our interfaces.
+    """
+    listed = plumbing.run_nft("list ruleset\n")
+    for family, table, rules in _TABLE.findall(listed):
+        if family in ("ip", "inet") and _CLOSED.search(rules) and "mh-" not in rules:
+            return str(table)
+    return ""
