@@ -143,6 +143,7 @@ def _environment(who: pwd.struct_passwd, place: Path) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)
     }
     own = {"HOME": who.pw_dir, "USER": who.pw_name, "LOGNAME": who.pw_name, "TMPDIR": str(place)}
+    own["HYPOTHESIS_STORAGE_DIRECTORY"] = str(place / "hypothesis")  # the checkout is not the user's to write
     return {**kept, **own}
 
 
