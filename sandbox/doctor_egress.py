@@ -32,7 +32,11 @@ def try_egress() -> Guard:
         complaint = " ".join(tried.stderr.split())[: plumbing.COMPLAINT_CHARACTERS]
         advice = "Use a kernel with nftables: nft_fib_inet, nft_connlimit, nft_reject_inet, nft_masq."
         return Guard("egress", "degraded", f"Micros reach no network: {complaint}", advice)
-    if table := _find_closed_forwarding():
+    try:
+        table = _find_closed_forwarding()
+    except OSError:  # root of a user namespace has no say in the machine's network
+        return Guard("egress", "degraded", "Micros reach no network", "Run as root of the machine.")
+    if table:
         detail = f"Micros reach no network: the table '{table}' drops what the machine forwards"
         return Guard(
             "egress", "degraded", detail, "Let it accept what comes from and goes to interfaces 'mh-*'."

@@ -60,7 +60,9 @@ class Delegation:
         self.places = [each / f"{DELEGATED}{os.getpid()}" for each in layout.directories()]
         if layout.version == 2:
             cgroups.Tree(layout, self.places[0].name).open()
-        for place in self.places:
+        # version 2: a group that hands controllers on has no processes itself
+        self._joined = [each / cgroups.WARDEN_LEAF if layout.version == 2 else each for each in self.places]
+        for place in dict.fromkeys((*self.places, *self._joined)):
             place.mkdir(exist_ok=True)
             for each in (
                 place,
@@ -71,7 +73,7 @@ class Delegation:
 
     def join(self) -> None:
         """Move this process in."""
-        for place in self.places:
+        for place in self._joined:
             (place / "cgroup.procs").write_text("0")
 
     def close(self) -> None:
@@ -113,6 +115,8 @@ def run(
                 _become(who, inside=inside, one_id=one_id)
                 kernel.die_with_parent(parent)
                 os.execvpe(command[0], list(command), _environment(who, place))
+            except Exception as error:  # this copy ends here, and must say why
+                print(f"as_user: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             finally:
                 os._exit(127)
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -139,6 +143,7 @@ def _environment(who: pwd.struct_passwd, place: Path) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)
     }
     own = {"HOME": who.pw_dir, "USER": who.pw_name, "LOGNAME": who.pw_name, "TMPDIR": str(place)}
+    own["HYPOTHESIS_STORAGE_DIRECTORY"] = str(place / "hypothesis")  # the checkout is not the user's to write
     return {**kept, **own}
 
 
