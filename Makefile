@@ -15,11 +15,11 @@ help:  ## this list
 
 setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
 
-test: DEBIAN_PACKAGES += zsh uidmap
+test: DEBIAN_PACKAGES += zsh uidmap slirp4netns
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 test: DEBIAN_PACKAGES += chromium
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
-test-rootless: DEBIAN_PACKAGES += uidmap
+test-rootless: DEBIAN_PACKAGES += uidmap slirp4netns
 test-vm: DEBIAN_PACKAGES += qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
 packages:
@@ -79,7 +79,7 @@ test-rootless: setup  ## doctor and the suites of escapes and limits as an ordin
 
 ONE_ID := $(addprefix tests/escapes/test_iso_,files_and_proc.py kernel.py neighbours.py through_the_warden.py traps.py trust.py doors.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
-ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py inside.py fairness.py revisions.py)
+ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py inside.py fairness.py revisions.py egress.py)
 
 test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
 	$(RUN) python -m tests.vm $(VM)

@@ -10,7 +10,8 @@ Theory of operation
     sandbox boots and before any of the user's code; `close` takes that back before the link's number is used again.
     The router lives in no process, only in a descriptor: it ends with the warden, and every link with it. In the
     machine's own network there is one interface and one table, both named after the data directory; the
-    interface ends with the router, the table is taken away by whoever starts there next, at the latest.
+    interface ends with the router, the table is taken away by whoever starts there next, at the latest. Without root
+    there is neither; a program carries what the router sends (uplink.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from sandbox import addresses, plumbing, router, wire
 from sandbox.router import Address, Policy
 from sandbox.slots import Mounter, MountError
+from sandbox.uplink import Uplink, UplinkError
 
 READY = 6
 RETRY_S = 1.0
@@ -55,6 +57,8 @@ class Networks:
         self._log = log
         self._router: int | None = None
         self._ipv6 = False
+        self._is_linked = False  # with the machine's own network, where there are traces then
+        self._uplink: Uplink | None = None
         self._links = itertools.cycle(router.LINKS)
         self._used: set[int] = set()
         self._ready: deque[Network] = deque()
@@ -71,11 +75,15 @@ class Networks:
                 raise MountError(
                     f"'{missing[0]}' is not installed (Debian: apt-get install iproute2 nftables)"
                 )
-            self._router, self._ipv6 = await self._mounter.make_router(_place(self.name), self.name)
+            made = await self._mounter.make_router(_place(self.name), self.name)
+            self._router, self._ipv6, self._is_linked = made.namespace, made.ipv6, made.leads_out
+            if not made.leads_out:
+                self._uplink = Uplink(made.namespace, self._log)
+                await self._uplink.start()
             self.failure = ""
             self._watch_addresses()
             await self._note_addresses()
-        except MountError as error:
+        except (MountError, UplinkError) as error:
             self.failure = str(error)
             self._log(f"Micros reach no network: {error}")
         self._refill()
@@ -154,9 +162,12 @@ class Networks:
         for network in self._ready:
             wire.close([network.namespace, *network.doors])
         self._ready.clear()
+        if self._uplink is not None:
+            self._uplink.stop()
         if self._router is not None:
             wire.close([self._router])
             self._router = None
+        if self._is_linked:
             try:
                 await self._mounter.forget_router(self.name)
             except MountError as error:

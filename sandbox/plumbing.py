@@ -14,10 +14,21 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sandbox import doors, kernel, router
+from sandbox import doors, kernel, router, users
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Hold the router's namespace, and say whether it leads IPv6, and anything out at all."""
+
+    namespace: int
+    ipv6: bool
+    leads_out: bool
+
 
 PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
 COMMAND_S = 4.0
@@ -46,13 +57,17 @@ def make_network(link: int, place: int | None, *, ipv6: bool) -> list[int]:
     return [network, *opened]
 
 
-def make_router(place: int, interface: str) -> tuple[int, bool]:
-    """Make the router with an uplink into the network of this process, the machine's.
+def make_router(place: int, interface: str) -> Router:
+    """Make the router, with an uplink into the network of this process, the machine's, where that may be changed.
 
-    Gives its namespace and whether it leads IPv6, too. That is so when the machine forwards it already: to switch that
-    on would end a machine's own autoconfiguration (RFC 4861, section 6.2.2). Raises: OSError, and then the router is gone.
+    IPv6 is led when the machine forwards it already: to switch that on would end a machine's own
+    autoconfiguration (RFC 4861, section 6.2.2). Raises: OSError, and then the router is gone.
     """
     machine = own_network()
+    if not may_change_network():
+        namespace = _make_lone_router()
+        run_ip(router.be_gateway())
+        return Router(namespace, ipv6=False, leads_out=False)
     _sweep_tables()
     taken = run_ip([f"address show to {router.UPLINKS4}"])
     while f" {router.uplink4(place)[1]}/" in taken:
@@ -62,8 +77,19 @@ def make_router(place: int, interface: str) -> tuple[int, bool]:
     )
     if _is_interface(interface):  # of a warden that was killed a moment ago
         run_ip([f"link delete {interface}"])
+    namespace = _make_lone_router()
+    run_ip(router.make_uplink(place, interface, f"/proc/self/fd/{machine}", ipv6=ipv6), descriptors=[machine])
+    kernel.enter_network(machine)
+    run_nft(router.machine_rules(interface))
+    run_ip(router.join_uplink(place, interface, ipv6=ipv6))
+    if read_kernel("ipv4/ip_forward") != "1":
+        set_kernel("ipv4/ip_forward", "1")
+    return Router(namespace, ipv6=ipv6, leads_out=True)
+
+
+def _make_lone_router() -> int:
+    """Enter a new network that is a router without an uplink; gives its namespace."""
     kernel.leave_network()
-    namespace = own_network()
     set_kernel("ipv4/ip_forward", "1")
     set_kernel("ipv6/conf/all/forwarding", "1")
     set_kernel("ipv6/conf/default/accept_dad", "0")  # addresses are given once: none need be asked for
@@ -71,13 +97,18 @@ def make_router(place: int, interface: str) -> tuple[int, bool]:
     set_kernel("ipv4/icmp_ratemask", "0")
     set_kernel("ipv6/icmp/ratelimit", "0")
     run_nft(router.rules())
-    run_ip(router.make_uplink(place, interface, f"/proc/self/fd/{machine}", ipv6=ipv6), descriptors=[machine])
-    kernel.enter_network(machine)
-    run_nft(router.machine_rules(interface))
-    run_ip(router.join_uplink(place, interface, ipv6=ipv6))
-    if read_kernel("ipv4/ip_forward") != "1":
-        set_kernel("ipv4/ip_forward", "1")
-    return namespace, ipv6
+    return own_network()
+
+
+def may_change_network() -> bool:
+    """Tell whether links and rules may be made in the network of this process: not by root of a user namespace below it."""
+    if not users.in_namespace():
+        return True
+    try:
+        run_nft("list tables inet\n")
+    except OSError:
+        return False
+    return True
 
 
 def forget_router(interface: str) -> None:

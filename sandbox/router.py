@@ -27,6 +27,7 @@ INSIDE = "eth0"  # a sandbox's interface
 GATEWAY4, GATEWAY6 = IPv4Address("198.18.0.1"), IPv6Address("fd73:6d68::1")
 LINKS = range(2, 65_535)  # numbers of links
 UPLINKS4 = IPv4Network("198.19.0.0/16")  # cut into /30s, one a running host
+USER_UPLINK4 = IPv4Network("198.19.0.0/24")  # without root there is one, in a network of its own
 CONNECTIONS = 512  # of one sandbox at a time, to the outside
 
 # What is never reached, whatever a name resolves to: this machine, its neighbours, and what has no single owner.
@@ -176,12 +177,16 @@ def uplink6(place: int) -> tuple[IPv6Address, IPv6Address]:
     return first + 2, first + 1
 
 
+def be_gateway() -> list[str]:
+    """Give what `ip` does inside the router before it has an uplink."""
+    return ["link set lo up", f"address add {GATEWAY4}/32 dev lo"]
+
+
 def make_uplink(place: int, interface: str, machine: str, *, ipv6: bool) -> list[str]:
     """Give what `ip` does inside the router for a veth uplink; `machine` is a path of the machine's namespace."""
     ours, theirs = uplink4(place)
     lines = [
-        "link set lo up",
-        f"address add {GATEWAY4}/32 dev lo",
+        *be_gateway(),
         f"link add {UPLINK} type veth peer name {interface} netns {machine}",
         f"address add {ours}/30 dev {UPLINK}",
         f"link set {UPLINK} up",

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from sandbox import cgroups, doors, kernel, plumbing, wire
+from sandbox.plumbing import Router
 from sandbox.wire import Record
 
 JOB_S = 5.0
@@ -83,10 +84,11 @@ class Mounter:
         request = {"do": "make_slot", "slot": slot, "uid": uid, "bytes": tmp_bytes, "overlay": overlay}
         return _only(await self._ask(request, [namespace]))
 
-    async def make_router(self, place: int, interface: str) -> tuple[int, bool]:
-        """Make the router with an uplink; gives its namespace and whether it leads IPv6 (networks.py)."""
+    async def make_router(self, place: int, interface: str) -> Router:
+        """Make the router (networks.py)."""
         answer = await self._ask({"do": "make_router", "place": place, "interface": interface}, [])
-        return _only(answer), bool(answer[0]["ipv6"])
+        told = answer[0]
+        return Router(_only(answer), ipv6=bool(told["ipv6"]), leads_out=bool(told["leads_out"]))
 
     async def forget_router(self, interface: str) -> None:
         """Take away what the router had in the machine's own network."""
@@ -266,8 +268,8 @@ def _free_slot(record: Record, descriptors: list[int]) -> _Done:
 
 
 def _make_router(record: Record, descriptors: list[int]) -> _Done:
-    namespace, ipv6 = plumbing.make_router(record["place"], record["interface"])
-    return {"ipv6": ipv6}, [namespace]
+    made = plumbing.make_router(record["place"], record["interface"])
+    return {"ipv6": made.ipv6, "leads_out": made.leads_out}, [made.namespace]
 
 
 def _forget_router(record: Record, descriptors: list[int]) -> _Done:

@@ -18,6 +18,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -111,6 +112,7 @@ def run(
             try:
                 delegation.join()
                 visible.make_private()
+                _open_tun(place)
                 visible.show(shown)
                 _become(who, inside=inside, one_id=one_id)
                 kernel.die_with_parent(parent)
@@ -125,6 +127,15 @@ def run(
     finally:
         delegation.close()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _open_tun(place: Path) -> None:
+    """Let everybody use the tun device in this mount namespace, as udev does on most machines (it may be root's alone here)."""
+    device, shown = place / "tun", Path("/dev/net/tun")
+    if shown.exists():
+        os.mknod(device, stat.S_IFCHR, shown.stat().st_rdev)
+        device.chmod(0o666)
+        subprocess.run(["mount", "--bind", str(device), str(shown)], check=True)
 
 
 def _become(who: pwd.struct_passwd, *, inside: bool, one_id: bool) -> None:

@@ -70,8 +70,7 @@ def test_each_execution_has_a_tmp_of_its_own(host: Host) -> None:
 
 def test_every_guard_is_enforced(host: Host) -> None:
     weak = [each for each in host.get("/doctor")["guards"] if each["state"] != "enforced"]
-    # egress is a service, and closed without it: an ordinary user's Micros reach no network yet
-    assert [each["name"] for each in weak] == ["egress"]
+    assert weak == []
 
 
 def pids_of_uids(first: int, count: int = 10_000) -> list[int]:
@@ -207,7 +206,7 @@ def test_an_accepted_level_serves_and_is_shown(bare: str, tmp_path_factory: pyte
         micro.must_deploy(zip_app("plain-wsgi"))
         assert micro.call("/").status_code == 200
         weak = [each["name"] for each in host.get("/doctor")["guards"] if each["state"] != "enforced"]
-        assert weak == ["user_ids", "egress"]
+        assert weak == ["user_ids"]
         assert [each["name"] for each in host.get("/doctor")["guards"] if each["accepted"]] == ["user_ids"]
         assert host.client.get("/health").json()["sandbox"] == "weakened"
         assert _capabilities(host.serving_pid()) == 0
