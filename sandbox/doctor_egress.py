@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 
-from sandbox import plumbing, router
+from sandbox import plumbing, router, uplink
 from sandbox.client import Guard
 
 _CLOSED = re.compile(r"type filter hook forward priority [^;]+; policy drop;")
@@ -32,15 +33,17 @@ def try_egress() -> Guard:
         complaint = " ".join(tried.stderr.split())[: plumbing.COMPLAINT_CHARACTERS]
         advice = "Use a kernel with nftables: nft_fib_inet, nft_connlimit, nft_reject_inet, nft_masq."
         return Guard("egress", "degraded", f"Micros reach no network: {complaint}", advice)
-    try:
-        table = _find_closed_forwarding()
-    except OSError:  # root of a user namespace has no say in the machine's network
-        return Guard("egress", "degraded", "Micros reach no network", "Run as root of the machine.")
-    if table:
+    if not plumbing.may_change_network():
+        if shutil.which(uplink.PROGRAM, path=plumbing.PROGRAMS) is None:
+            advice = f"Install it: apt-get install {uplink.PROGRAM}"
+            return Guard("egress", "degraded", f"Micros reach no network: no '{uplink.PROGRAM}'", advice)
+        if not os.access(uplink.DEVICE, os.R_OK | os.W_OK):
+            detail = f"Micros reach no network: {uplink.DEVICE} may not be opened"
+            return Guard("egress", "degraded", detail, f"chmod 666 {uplink.DEVICE}")
+    elif table := _find_closed_forwarding():
         detail = f"Micros reach no network: the table '{table}' drops what the machine forwards"
-        return Guard(
-            "egress", "degraded", detail, "Let it accept what comes from and goes to interfaces 'mh-*'."
-        )
+        advice = "Let it accept what comes from and goes to interfaces 'mh-*'."
+        return Guard("egress", "degraded", detail, advice)
     return Guard(
         "egress", "enforced", "Micros reach what their policy says, never this machine or its networks", ""
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import bwrap, cgroups, doctor, doctor_egress, plumbing, router
+from sandbox import bwrap, cgroups, doctor, doctor_egress, plumbing, router, uplink
 from sandbox.client import Guard
 from sandbox.doctor import Report, probe
 from tests.internet import Internet
@@ -142,6 +142,15 @@ def test_what_keeps_micros_from_the_internet_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(plumbing, "missing_programs", lambda: ["nft"])
     lacking = doctor_egress.try_egress()
     assert lacking.state == "degraded" and "no 'nft'" in lacking.detail and "nftables" in lacking.advice
+    monkeypatch.undo()
+    monkeypatch.setattr(plumbing, "may_change_network", lambda: False)
+    assert doctor_egress.try_egress().state == "enforced"
+    for name, wrong in (("PROGRAM", "no-such-program"), ("DEVICE", "/dev/net/no-such-device")):
+        monkeypatch.setattr(uplink, name, wrong)
+        without = doctor_egress.try_egress()
+        assert without.state == "degraded" and wrong in without.detail and wrong in without.advice
+        monkeypatch.undo()
+        monkeypatch.setattr(plumbing, "may_change_network", lambda: False)
     monkeypatch.undo()
     rules = router.rules()
     monkeypatch.setattr(router, "rules", lambda: rules + "nonsense")
