@@ -136,6 +136,7 @@ def running(listener: socket.socket, permit: Permit, *, uid: int | None) -> Iter
 def _become(uid: int | None, parent: int) -> None:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(each, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client that goes must not take the proxy with it
     if uid is not None:
         users.change_user(uid)
     kernel.die_with_parent(parent)

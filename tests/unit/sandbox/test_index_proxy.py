@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import signal
 import socket
 import socketserver
 import tarfile
@@ -231,6 +232,24 @@ def test_heads_that_are_none_are_refused_and_the_next_is_served(monkeypatch: pyt
         for place in (b"127.0.0.1:22", b"127.0.0.2:%d" % index):
             said = say(port, b"CONNECT " + place + b" HTTP/1.1\r\n\r\n")
             assert said.startswith(b"HTTP/1.1 403 ") and b"package indexes of this host only" in said, place
+
+
+def test_a_client_that_goes_takes_nobody_with_it() -> None:
+    """The caller's own worker is killed by SIGPIPE (slots.py, builds.py); the proxy must not be."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        with (
+            served({"/x": b"y" * 4_000_000}) as index,
+            proxied(Permit([f"http://127.0.0.1:{index}/"])) as port,
+        ):
+            request = f"GET http://127.0.0.1:{index}/x HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+            signal.signal(signal.SIGPIPE, before)
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 5) as one:
+                    one.sendall(request)
+            assert len(say(port, request)) > 4_000_000
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def test_all_goes_to_the_operators_proxy_when_there_is_one() -> None:
