@@ -314,7 +314,7 @@ def test_a_directory_without_code_and_none(dev: Dev) -> None:
     )
 
 
-def test_without_root_the_host_says_why_not(dev: Dev) -> None:
+def test_a_user_without_namespaces_is_told_why_the_host_does_not_start(dev: Dev) -> None:
     nobody = ["unshare", "--user", "--map-user=1000"]
     if subprocess.run([*nobody, "true"], capture_output=True).returncode:
         pytest.skip("this machine gives no user namespaces")
@@ -322,8 +322,8 @@ def test_without_root_the_host_says_why_not(dev: Dev) -> None:
         [*nobody, DETA, "dev"], cwd=dev.root, env=dev.variables(), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
-    assert "Error: The host did not start. microhost serve must be started as root" in done.stderr
-    assert done.stderr.endswith("hint: The sandbox needs root: sudo deta dev\n")
+    assert "This user cannot have a user namespace" in done.stderr
+    assert done.stderr.endswith("hint: What this machine lacks, and what to do: microhost doctor\n")
     assert not list(dev.home.glob("deta-dev-*"))
 
 

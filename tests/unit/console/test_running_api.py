@@ -276,6 +276,7 @@ async def test_the_doctor_tells_guards_and_runtimes(client: httpx.AsyncClient) -
         "state": "degraded",
         "detail": "no limit",
         "advice": "swapaccount=1",
+        "accepted": False,
     }
     assert [runtime["name"] for runtime in report["runtimes"]] == ["python3.9", "python3.11", "python3.13"]
 

@@ -6,6 +6,7 @@ import { asApiError } from "../../lib/loading";
 import type { Event, EventPage } from "../../lib/types";
 
 export const KEPT = 1000;
+const FIRST = 100; // a page of more would not be there within a second on a slow machine
 const PAST = 200;
 const AGAIN_MS = 2000;
 const SHOW_MS = 100;
@@ -104,7 +105,7 @@ export function useFollowing({ at, filters }: Source, paused: boolean): Followed
       show("live");
     };
     // who was away misses nothing of what would be shown
-    const limit = () => (all.current.length ? KEPT : PAST);
+    const limit = () => (all.current.length ? KEPT : FIRST);
     const follow = () =>
       read(withQuery(`${at}/logs`, { follow: 1, limit: limit(), ...filters }), gone.signal, take)
         .then(
@@ -140,7 +141,7 @@ export function useFollowing({ at, filters }: Source, paused: boolean): Followed
     const waiting = now.current.seen;
     setShown((old) => ({ ...old, events: paused ? old.events : all.current, waiting }));
   }, [paused]);
-  const atStart = before.current === null || (before.current === undefined && shown.events.length < PAST);
+  const atStart = before.current === null || (before.current === undefined && shown.events.length < FIRST);
   return { ...shown, older: atStart ? null : older };
 }
 
