@@ -56,7 +56,7 @@ class Micro:
 class ImportReport:
     """Tell what the guest found in `main.py` (runtimes/CONTRACT.md, section 2) and whether it can be forked."""
 
-    interface: Literal["asgi", "wsgi"] | None
+    interface: Literal["asgi", "wsgi", "node"] | None
     run_actions: tuple[str, ...]
     cron: bool
     import_s: float

@@ -13,7 +13,10 @@ from microhost.settings import OWNER_PASSWORD, PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an operator may say of the package index; nothing else of the environment goes into a build.
-INDEX_VARIABLES = ("UV_", "PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+INDEX_VARIABLES = (
+    *("UV_", "PIP_", "NPM_CONFIG_", "SSL_CERT_", "NODE_EXTRA_CA_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
 
 
 def supervise(settings: Settings) -> int:
@@ -34,7 +37,7 @@ def supervise(settings: Settings) -> int:
     return run(
         WardenSettings(
             data=settings.data.resolve(),
-            runtime=ROOT / "runtimes" / "python",
+            runtime=ROOT / "runtimes",
             host=settings.host,
             port=settings.port,
             tls_port=settings.tls_port,

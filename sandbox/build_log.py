@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
-
-from sandbox.index import HIDDEN_LINE
 
 LOG_WAIT_MS = 500
 LOG_BYTES = 256 * 1024
@@ -35,12 +34,13 @@ class BuildLog:
                     os.write(self._descriptor, data[at : at + select.PIPE_BUF])
 
 
-class UvLines:
-    """Pass on whole lines of uv to the log, but those about this machine."""
+class ToolLines:
+    """Pass on whole lines of an installer to the log, but those about this machine (`hidden`)."""
 
-    def __init__(self, log: BuildLog) -> None:
+    def __init__(self, log: BuildLog, hidden: re.Pattern[str] | None = None) -> None:
         """Pass lines on to `log`."""
         self._log = log
+        self._hidden = hidden
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
@@ -58,5 +58,5 @@ class UvLines:
 
     def _pass_on(self, line: bytes) -> None:
         text = line.decode(errors="replace")
-        if not HIDDEN_LINE.match(text):
+        if self._hidden is None or not self._hidden.match(text):
             self._log.line(text)

@@ -35,7 +35,7 @@ SWEEP_S = 120.0
 SWEEP_AGE_S = 600.0
 BUILD_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 BUILD_TASKS = 1024
-REQUIREMENTS_BYTES = 1024 * 1024
+REQUIREMENTS_BYTES = 8 * 1024 * 1024
 RESULT_BYTES = 1024 * 1024
 
 Result = dict[str, Any]
@@ -81,12 +81,13 @@ class Builds:
             salt=salt,
         )
         if len(request.requirements) > REQUIREMENTS_BYTES:
-            return {"refused": "The requirements file is larger than 1 MB; name fewer packages."}
+            return {"refused": "The list of packages is larger than 8 MB; name fewer packages."}
         async with self._turns:
             group = self._tree.group("build").child(build)
             place = install.InstallPlace(
                 data=self._premises.data,
                 deta_version=self._deta_version,
+                runtime=self._premises.runtime,
                 uid=self._premises.users.installer,
                 namespace=self._premises.namespace,
                 environment=self._environment,
@@ -107,7 +108,10 @@ class Builds:
 
         def work() -> Result:
             report = doctor.probe(
-                users=self._premises.users, environment=self._environment, found=self._premises.interpreters
+                users=self._premises.users,
+                environment=self._environment,
+                found=self._premises.interpreters,
+                found_nodes=self._premises.nodes,
             )
             return {
                 "guards": [asdict(each) for each in report.guards],

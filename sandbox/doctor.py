@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import bwrap, interpreters, kernel, policy, visible
+from sandbox import bwrap, interpreters, kernel, nodes, policy, visible
 from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.doctor_egress import try_egress
@@ -132,14 +132,21 @@ def probe(
     users: Users | None = None,
     environment: Mapping[str, str] | None = None,
     found: list[Interpreter] | None = None,
+    found_nodes: list[Interpreter] | None = None,
 ) -> Report:
-    """Try every guard; harmless, and leaves nothing behind. `found` spares asking the interpreters again."""
+    """Try every guard; harmless, and leaves nothing behind. `found` and `found_nodes` spare asking the
+    interpreters again.
+    """
     environment = os.environ if environment is None else environment
     users = find_users() if users is None else users
     runtimes = interpreters.find(environment) if found is None else found
+    with_node = nodes.find(environment) if found_nodes is None else found_nodes
     guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
     guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
-    infos = tuple(RuntimeInfo(each.name, each.executable, each.version_text) for each in runtimes)
+    guards += [_look_for_npm(with_node)]
+    infos = tuple(
+        RuntimeInfo(each.name, each.executable, each.version_text) for each in (*runtimes, *with_node)
+    )
     return Report(guards=tuple(guards), runtimes=infos)
 
 
@@ -252,11 +259,11 @@ def _run_probe(
         write_etc(place / "etc")
         entries = frozenset(path for path in policy.proc_paths() if Path(path).exists())
         masked = [path for path in policy.HIDDEN_PROC_FILES if path in entries]
-        (place / "runtime").mkdir()
+        (place / "runtime" / "python").mkdir(parents=True)
         # a machine may have nothing but a loopback itself: it is told by its identity
         network = os.stat("/proc/self/ns/net").st_ino
         program_text = f"MASKED = {masked!r}\nNETWORK = {network}\n{PROBE}"
-        (place / "runtime" / "boot.py").write_text(program_text, encoding="utf-8")
+        (place / "runtime" / "python" / "boot.py").write_text(program_text, encoding="utf-8")
         try:
             namespace = visible.open_namespace([directory, *program.prefixes])
             stack.callback(os.close, namespace)
@@ -435,6 +442,17 @@ def _look_for_runtimes(runtimes: list[Interpreter]) -> Guard:
     if not runtimes:
         return Guard("runtimes", "missing", "no Python 3.9 or newer", "Install one: apt-get install python3")
     return _held("runtimes", ", ".join(each.name for each in runtimes))
+
+
+def _look_for_npm(found: list[Interpreter]) -> Guard:
+    if not found:
+        return _held("node", f"none: Micros of Node need Node {nodes.OLDEST} or newer and npm")
+    npm = found[-1].npm
+    if npm is None:
+        return Guard(
+            "node", "degraded", "no npm: packages of Node Micros cannot be installed", "Install npm."
+        )
+    return _held("node", f"{', '.join(each.name for each in found)}; npm at {npm}")
 
 
 def _look_for_uv() -> Guard:

@@ -1,4 +1,4 @@
-"""Translate the operator's index settings into uv's, and uv's complaints into one sentence."""
+"""Translate the operator's index settings into uv's and npm's, and their complaints into one sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ PASSED_ON = re.compile(
     r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|FIND_LINKS|INSECURE_HOST|HTTP_TIMEOUT|HTTP_RETRIES|"
     r"NATIVE_TLS|SYSTEM_CERTS|OFFLINE|INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD))|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY|"
     r"https_proxy|http_proxy|all_proxy|no_proxy"
+)
+NPM_PASSED_ON = re.compile(
+    r"(?i:NPM_CONFIG_)((?i:REGISTRY|CAFILE|CA|STRICT_SSL|FETCH_[A-Z_]+|MAXSOCKETS|OFFLINE|PREFER_OFFLINE|_AUTH[A-Z]*)|//.+|@.+)|"
+    r"NODE_EXTRA_CA_CERTS|(HTTPS?|ALL|NO)_PROXY|https_proxy|http_proxy|all_proxy|no_proxy"
 )
 TRANSLATED = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
@@ -29,6 +33,11 @@ def index_environment(operator: Mapping[str, str]) -> dict[str, str]:
     """Translate the operator's index settings, uv's and pip's, into uv's; uv's own win."""
     chosen = {ours: operator[theirs] for theirs, ours in TRANSLATED.items() if operator.get(theirs)}
     return chosen | {name: value for name, value in operator.items() if value and PASSED_ON.fullmatch(name)}
+
+
+def npm_environment(operator: Mapping[str, str]) -> dict[str, str]:
+    """Give the operator's settings for npm's registry: where it is, whom to trust, how to log in, which proxy to take."""
+    return {name: value for name, value in operator.items() if value and NPM_PASSED_ON.fullmatch(name)}
 
 
 def local_index_paths(settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Find the real Python interpreters of this machine, and choose one for the name that a Micro asks for.
+"""Find the real Python interpreters of this machine, and choose one for the name that a Micro asks for (Node: nodes.py).
 
 Theory of operation
     Candidates are what PATH offers and what version managers keep; each real file is asked once, all at the
@@ -64,17 +64,31 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """Name an interpreter: `name` such as "python3.11", its real `executable`, what it needs outside /usr."""
+    """Name an interpreter: `name` such as "python3.11" or "node20", its real `executable`, what it needs outside /usr.
+
+    `npm` is the script npm-cli.js that installs for a Node; None for a Python.
+    """
 
     name: str
     executable: str
     prefixes: tuple[str, ...]
     version: tuple[int, int, int]
+    npm: str | None = None
+
+    @property
+    def is_node(self) -> bool:
+        """Tell whether it runs JavaScript."""
+        return self.name.startswith("node")
 
     @property
     def minor(self) -> tuple[int, int]:
         """Give the language version, such as (3, 11)."""
         return self.version[:2]
+
+    @property
+    def language(self) -> str:
+        """Give what its packages are made for: "3.11" for a Python, "node20" for a Node."""
+        return self.name.removeprefix("python")
 
     @property
     def version_text(self) -> str:
@@ -141,13 +155,12 @@ def _candidates(environment: Mapping[str, str]) -> tuple[list[Path], list[Path]]
         directory = Path(entry)
         if not directory.is_absolute():
             continue
-        paths += _glob(directory, "python*")
+        paths += glob(directory, "python*")
         if directory.name == "shims":
-            paths += (path for pattern in SHIM_PATTERNS for path in _glob(directory.parent, pattern))
-    homes = {environment.get("HOME", ""), str(Path("~").expanduser())}
-    for home in sorted(each for each in homes if each.startswith("/")):
-        paths += (path for pattern in HOME_PATTERNS for path in _glob(Path(home), pattern))
-    paths += (path for pattern in SYSTEM_PATTERNS for path in _glob(Path("/"), pattern.lstrip("/")))
+            paths += (path for pattern in SHIM_PATTERNS for path in glob(directory.parent, pattern))
+    for home in homes(environment):
+        paths += (path for pattern in HOME_PATTERNS for path in glob(Path(home), pattern))
+    paths += (path for pattern in SYSTEM_PATTERNS for path in glob(Path("/"), pattern.lstrip("/")))
     programs: dict[Path, None] = {}
     shims: dict[Path, None] = {}
     for path in paths:
@@ -157,18 +170,29 @@ def _candidates(environment: Mapping[str, str]) -> tuple[list[Path], list[Path]]
     return list(programs), list(shims)
 
 
+def homes(environment: Mapping[str, str]) -> list[str]:
+    """Give the directories in which version managers may keep what they install."""
+    found = {environment.get("HOME", ""), str(Path("~").expanduser())}
+    return sorted(each for each in found if each.startswith("/"))
+
+
+def is_script(path: Path) -> bool:
+    """Tell whether a program is a script, such as a version manager's shim. Raises: OSError."""
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
 def _sort_in(path: Path, programs: dict[Path, None], shims: dict[Path, None]) -> None:
     if not path.is_file() or not os.access(path, os.X_OK):
         return
-    with path.open("rb") as file:
-        is_script = file.read(2) == b"#!"
-    if is_script:
+    if is_script(path):
         shims[path] = None
     else:
         programs[path.resolve()] = None
 
 
-def _glob(directory: Path, pattern: str) -> list[Path]:
+def glob(directory: Path, pattern: str) -> list[Path]:
+    """Give the paths below `directory` that match, sorted; none when it cannot be read."""
     try:
         return sorted(directory.glob(pattern))
     except OSError:
@@ -206,7 +230,7 @@ def _read_answer(process: subprocess.Popen[bytes]) -> Interpreter | None:
         return Interpreter(
             name=f"python{version[0]}.{version[1]}",
             executable=answer["executable"],
-            prefixes=_outside_system([*answer["prefixes"], answer["executable"]], answer["mapped"]),
+            prefixes=outside_system([*answer["prefixes"], answer["executable"]], answer["mapped"]),
             version=version,
         )
     except subprocess.TimeoutExpired:
@@ -217,7 +241,7 @@ def _read_answer(process: subprocess.Popen[bytes]) -> Interpreter | None:
         return None
 
 
-def _outside_system(paths: list[str], mapped: list[str]) -> tuple[str, ...]:
+def outside_system(paths: list[str], mapped: list[str]) -> tuple[str, ...]:
     """Give the directories to show, each once, none inside another; a library is shown with its directory."""
     libraries = {str(Path(each).resolve().parent) for each in mapped}
     wanted = {str(Path(path).resolve()) for path in paths} | libraries

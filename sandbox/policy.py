@@ -23,7 +23,8 @@ HOSTNAME = "micro"
 TEMPLATE_TMP_BYTES = 64 * 1024 * 1024
 
 RUNTIME = "/runtime"
-BOOT = f"{RUNTIME}/boot.py"
+BOOT = f"{RUNTIME}/python/boot.py"
+NODE_BOOT = f"{RUNTIME}/node/boot.js"
 TMP = "/tmp"  # noqa: S108  # the sandbox's own
 CA_BUNDLE = "/etc/ssl/bundle.pem"  # the system's roots and the host's authority
 CA_OWN = "/etc/ssl/microhost.pem"  # the host's authority alone
@@ -95,7 +96,7 @@ class RunPolicy:
 
     interpreter: str  # the real executable; it appears at its own path
     prefixes: tuple[str, ...]  # what it needs outside /usr, each at its own path
-    runtime: str  # shown at /runtime
+    runtime: str  # the directory `runtimes`, shown at /runtime
     etc: str  # a generated directory (`etc.py`), shown at /etc
     network_is_entered: bool = (
         False  # the launcher has moved to the sandbox's network; else bubblewrap makes one
@@ -122,8 +123,8 @@ class InstallPolicy:
     interpreter: str
     prefixes: tuple[str, ...]
     etc: str  # a generated directory
-    uv: str  # the uv executable, shown at /uv
-    work: str  # shown at /build: requirements and lock
+    tools: tuple[tuple[str, str], ...]  # programs beside the interpreter: path here, path inside
+    work: str  # shown at /build: what is wanted, and the lock
     target: str  # shown at /target, writable
     cache: str  # shown at /cache, writable
     readable: tuple[
@@ -161,6 +162,8 @@ def run_arguments(policy: RunPolicy) -> list[str]:
             if policy.dependencies
             else ("--dir", "/dependencies")
         ),
+        # Where Node looks from /micro; a directory of the bundle's own with this name wins.
+        *("--symlink", "dependencies/node_modules", "/node_modules"),
         *("--dir", "/micro"),
         *_make_slots(policy),
         *policy.extra_options,
@@ -173,6 +176,14 @@ def run_arguments(policy: RunPolicy) -> list[str]:
 def run_command(policy: RunPolicy) -> list[str]:
     """Give the program of a Micro's sandbox: no site-packages, no user's settings, no bytecode written."""
     return [policy.interpreter, "-I", "-S", "-B", BOOT]
+
+
+def node_program(executable: str, *, memory_bytes: int) -> list[str]:
+    """Give what an executor of Node becomes, inside of the sandbox.
+
+    Its heap may grow to the Micro's whole memory, so that the control group's limit is met first and named.
+    """
+    return [executable, f"--max-old-space-size={memory_bytes >> 20}", NODE_BOOT]
 
 
 def install_arguments(policy: InstallPolicy) -> list[str]:
@@ -190,7 +201,7 @@ def install_arguments(policy: InstallPolicy) -> list[str]:
         *("--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP),
         *_show_own(policy.prefixes),
         *_show_own(policy.readable),
-        *("--ro-bind", policy.uv, "/uv"),
+        *(word for path, inside in policy.tools for word in ("--ro-bind", path, inside)),
         *("--bind", policy.cache, "/cache"),
         *("--bind", policy.target, "/target"),
         *("--ro-bind", policy.work, "/build"),

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import cgroups, install, interpreters, kernel, leftovers, policy, visible
+from sandbox import cgroups, install, interpreters, kernel, leftovers, nodes, policy, visible
 from sandbox.bwrap import find_bwrap
 from sandbox.certificates import Certificates
 from sandbox.etc import write_etc
@@ -53,6 +53,7 @@ class Premises:
     runtime: Path
     bwrap: str
     interpreters: list[Interpreter]
+    nodes: list[Interpreter]
     proc_entries: frozenset[str]
 
     def enter_namespace(self) -> None:
@@ -84,12 +85,13 @@ def prepare(data: Path, *, uid_base: int = BASE, runtime: Path, door_names: Sequ
         raise PremisesError(
             "No Python 3.9 or newer was found; install one (Debian: apt-get install python3)."
         )
+    found_nodes = nodes.find()
     shown: list[str | Path] = [
         copy,
         etc,
         *install.sources(data, os.environ),
         bwrap,
-        *(each for one in found for each in (one.executable, *one.prefixes)),
+        *(each for one in (*found, *found_nodes) for each in (one.executable, *one.prefixes)),
     ]
     return Premises(
         data=data,
@@ -105,6 +107,7 @@ def prepare(data: Path, *, uid_base: int = BASE, runtime: Path, door_names: Sequ
         runtime=copy,
         bwrap=bwrap,
         interpreters=found,
+        nodes=found_nodes,
         proc_entries=frozenset(each for each in policy.proc_paths() if os.path.lexists(each)),
     )
 

@@ -46,11 +46,16 @@ def number(record: Record, name: str, *, lowest: int, highest: int) -> int:
 
 
 def runtime(record: Record) -> str:
-    """Give the runtime's name, such as `python3.11`."""
+    """Give the runtime's name, such as `python3.11` or `node20`."""
     value = record.get("runtime")
     if not isinstance(value, str) or not RUNTIME.fullmatch(value):
-        raise RefusedError(f"'runtime' must be a name such as 'python3.11', not {_show(value)}.")
+        raise RefusedError(f"'runtime' must be a name such as 'python3.11' or 'node20', not {_show(value)}.")
     return value
+
+
+def is_node(record: Record) -> bool:
+    """Tell whether the runtime is a Node."""
+    return runtime(record).startswith("node")
 
 
 def mode(record: Record) -> str:

@@ -32,7 +32,7 @@ from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp,
 from sandbox.cgroups import Freezer, Group, Tree
 from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
-from sandbox.interpreters import Interpreter
+from sandbox.interpreters import Interpreter, outside_system
 from sandbox.memory import Doorbell
 from sandbox.networks import Network, Networks
 from sandbox.slots import Mounter, MountError
@@ -64,7 +64,8 @@ class Order:
 
     sandbox: str
     micro: str
-    interpreter: Interpreter
+    interpreter: Interpreter  # boots the sandbox and forks the executors
+    node: Interpreter | None  # what the executors become, when they are not Python's
     dependencies: str | None  # a directory that the prepared namespace shows
     memory_bytes: int
     tmp_bytes: int
@@ -206,7 +207,7 @@ class Sandbox:
     def _describe(self) -> tuple[policy.RunPolicy, int, int]:
         run = policy.RunPolicy(
             interpreter=self.order.interpreter.executable,
-            prefixes=self.order.interpreter.prefixes,
+            prefixes=self._prefixes(),
             network_is_entered=True,
             runtime=self._means.runtime,
             etc=self._means.etc,
@@ -217,6 +218,10 @@ class Sandbox:
         )
         arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
         return run, arguments, _memfd(seccomp.program())
+
+    def _prefixes(self) -> tuple[str, ...]:
+        node = self.order.node
+        return outside_system([*self.order.interpreter.prefixes, *(node.prefixes if node else ())], [])
 
     def _enter_namespaces(self) -> None:
         """Move the child that becomes bwrap."""
@@ -301,16 +306,27 @@ class Sandbox:
         """
         if self.state != "booted":
             raise SandboxError(f"Sandbox '{self.id}' is {self.state}; only a booted one takes a revision.")
+        if self.order.node is not None and mode != "fresh":
+            raise SandboxError(
+                f"Sandbox '{self.id}' runs Node, which cannot be forked; attach in mode 'fresh'."
+            )
         self.state, self.revision, self.mode = "importing", revision, mode
         try:
             self._template_tmp = self._keep(await self._means.mounter.attach(self._namespace, code))
             # asked first: the answer may come before this task runs again
             answer = self._guest.expect()
-            self._guest.tell(b"A" + json.dumps({"mode": mode}).encode(), descriptors)
+            self._guest.tell(b"A" + json.dumps({"mode": mode, **self._program()}).encode(), descriptors)
         except (MountError, OSError, GuestError) as error:
             await self.end(f"the code could not be attached: {error}")
             raise SandboxError(f"Sandbox '{self.id}' could not take the revision: {error}.") from error
         self._spawn(self._import(answer))
+
+    def _program(self) -> dict[str, list[str]]:
+        """Give what `A` says of executors that are not Python's."""
+        node = self.order.node
+        if node is None:
+            return {}
+        return {"program": policy.node_program(node.executable, memory_bytes=self.order.memory_bytes)}
 
     async def _import(self, answer: asyncio.Future[bytes]) -> None:
         self._import_bell = bell = Doorbell(

@@ -32,11 +32,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox import kernel, policy, requests, visible, wire
+from sandbox import kernel, nodes, policy, requests, visible, wire
 from sandbox.builds import Builds
 from sandbox.executors import Executor
 from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
+from sandbox.interpreters import default as default_interpreter
 from sandbox.networks import Networks
 from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
@@ -59,7 +60,7 @@ OPEN_FILES = 262_144
 
 @dataclass(frozen=True, slots=True)
 class WardenSettings:
-    """Hold what the warden is told once. `runtime` is the directory of runtimes/python; limits are maxima.
+    """Hold what the warden is told once. `runtime` is the directory `runtimes`; limits are maxima.
 
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
@@ -158,7 +159,7 @@ class Warden:
         self._builds = Builds(
             premises,
             environment=settings.environment,
-            deta_version=_digest(settings.runtime / "packages" / "deta"),
+            deta_version=_digest(settings.runtime / "python" / "packages" / "deta"),
             bytes_max=settings.dependencies_bytes,
         )
         self._operations: dict[str, Callable[[Host, Record, list[int]], Awaitable[Record]]] = {
@@ -405,7 +406,8 @@ class Warden:
         return Order(
             sandbox=requests.identity(record, "sandbox"),
             micro=requests.identity(record, "micro"),
-            interpreter=self._interpreter(record),
+            interpreter=self._launcher(record),
+            node=self._interpreter(record) if requests.is_node(record) else None,
             dependencies=str(self._premises.data / "envs" / dependencies) if dependencies else None,
             memory_bytes=requests.number(
                 record, "memory_bytes", lowest=requests.MEMORY_BYTES_MIN, highest=settings.memory_bytes
@@ -418,10 +420,19 @@ class Warden:
         )
 
     def _interpreter(self, record: Record) -> Interpreter:
+        name = requests.runtime(record)
         try:
-            return nearest(requests.runtime(record), self._premises.interpreters)[0]
+            if requests.is_node(record):
+                return nodes.nearest(name, self._premises.nodes)
+            return nearest(name, self._premises.interpreters)[0]
         except LookupError as error:
             raise RefusedError(str(error)) from error
+
+    def _launcher(self, record: Record) -> Interpreter:
+        """Give the interpreter that boots the sandbox: a Node's executors are born of our own launcher."""
+        if requests.is_node(record):
+            return default_interpreter(self._premises.interpreters)
+        return self._interpreter(record)
 
     def _check_dependencies(self, dependencies: str) -> None:
         try:

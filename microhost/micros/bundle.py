@@ -33,6 +33,7 @@ UNPACK_S = 60.0
 RATIO_MAX = 200
 RATIO_FROM_BYTES = 10 * MB
 SKIPPED = frozenset({"__pycache__", "__MACOSX"})
+NODE_SKIPPED = SKIPPED | {"node_modules"}
 TELLING = {
     ".env": "The bundle holds '.env'. Put secrets into the Micro's environment instead.",
     ".git": "The bundle holds '.git', the whole history of the code. Leave it out.",
@@ -109,16 +110,21 @@ class Names:
 
 
 def unpack(
-    file: Path, into: Path, *, base: Base | None = None, clock: Callable[[], float] = time.monotonic
+    file: Path,
+    into: Path,
+    *,
+    base: Base | None = None,
+    skipped: frozenset[str] = SKIPPED,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Bundle:
     """Test the zip `file` and write its content into the new directory `into`, with what it keeps of its
-    base.
+    base; files and directories with a name in `skipped` are left out.
 
     Raises: ClientError (413 when it is too large, 422 else), and then `into` is not there.
     """
     try:
         with file.open("rb") as stream:
-            return _Unpacking(stream, into, base, clock).run()
+            return _Unpacking(stream, into, base, skipped, clock).run()
     except BaseException:
         remove_tree(into)
         raise
@@ -142,10 +148,18 @@ def pack(directory: Path, manifest: Iterable[str], into: Path) -> None:
 class _Unpacking:
     """Carry one zip through its tests."""
 
-    def __init__(self, stream: BinaryIO, into: Path, base: Base | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        into: Path,
+        base: Base | None,
+        skipped: frozenset[str],
+        clock: Callable[[], float],
+    ) -> None:
         self.stream = stream
         self.into = into
         self.base = base
+        self.skipped = skipped
         self.clock = clock
         self.until = clock() + UNPACK_S
         self.zip_bytes = stream.seek(0, os.SEEK_END)
@@ -161,7 +175,9 @@ class _Unpacking:
         for entry, _ in entries:
             _check_kind(entry)
         wanted = [
-            (entry, path) for entry, path in entries if path and not SKIPPED.intersection(path.split("/"))
+            (entry, path)
+            for entry, path in entries
+            if path and not self.skipped.intersection(path.split("/"))
         ]
         kept = self._kept({path for entry, path in wanted if not entry.is_directory})
         self._check_names(wanted, kept)
@@ -252,7 +268,7 @@ class _Unpacking:
             self.warnings.append(TELLING[name])
         if skipped_count:
             self.warnings.append(
-                f"{skipped_count} entries below {' or '.join(sorted(SKIPPED))} were left out."
+                f"{skipped_count} entries below {' or '.join(sorted(self.skipped))} were left out."
             )
 
 

@@ -24,18 +24,19 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from microhost.errors import Cause, ClientError, ConflictError, MicroError, NotFoundError
-from microhost.limits import REQUIREMENTS_BYTES, REVISIONS_KEPT
+from microhost.limits import PACKAGES_BYTES, REQUIREMENTS_BYTES, REVISIONS_KEPT
 from microhost.micros import keys
-from microhost.micros.bundle import Base, Bundle, pack, unpack
+from microhost.micros.bundle import NODE_SKIPPED, SKIPPED, Base, Bundle, pack, unpack
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.env import Changes, Environments
+from microhost.micros.packages import read_packages
 from microhost.micros.progress import InstallLog, Progress, Steps
 from microhost.micros.requirements import read_requirements
+from microhost.micros.runtimes import ENTRIES, entry_of, is_node
 from microhost.records import ImportReport, Micro, Revision
 from microhost.storage.stores import Stores
 from sandbox.client import InstallError, WardenError
 
-ENTRY = "main.py"
 UNPACKING_AT_ONCE = 2
 
 log = structlog.get_logger("deploy")
@@ -304,13 +305,17 @@ class Deployer(Generic[S]):
             manifest = self._meta.get_manifest(upload.base)
             base = Base(self._bundles.code(upload.base), manifest, upload.delete)
         async with self._unpacking:
-            bundle = await asyncio.to_thread(unpack, upload.file, code, base=base)
-        if ENTRY not in bundle.manifest:
+            skipped = NODE_SKIPPED if is_node(micro.runtime) else SKIPPED
+            bundle = await asyncio.to_thread(unpack, upload.file, code, base=base, skipped=skipped)
+        if entry_of(micro.runtime) not in bundle.manifest:
             raise RefusedError(_no_entry(micro, bundle), cause="import_error")
         return bundle
 
     async def _install(self, micro: Micro, code: Path, told: InstallLog) -> str | None:
-        requirements = await asyncio.to_thread(read_requirements, code, REQUIREMENTS_BYTES)
+        if is_node(micro.runtime):
+            requirements: bytes | None = await asyncio.to_thread(read_packages, code, PACKAGES_BYTES)
+        else:
+            requirements = await asyncio.to_thread(read_requirements, code, REQUIREMENTS_BYTES)
         if requirements is None:
             return None
         project = self._catalog.get_project(micro.project_id)
@@ -382,13 +387,20 @@ class Deployer(Generic[S]):
 
 
 def _no_entry(micro: Micro, bundle: Bundle) -> str:
-    inner = sorted(path for path in bundle.manifest if path.endswith(f"/{ENTRY}"))
+    entry = entry_of(micro.runtime)
+    inner = sorted(path for path in bundle.manifest if path.endswith(f"/{entry}"))
     if inner:
         return (
-            f"Micro '{micro.name}': the bundle has no '{ENTRY}' at its top, only {inner[0]!r}."
+            f"Micro '{micro.name}': the bundle has no '{entry}' at its top, only {inner[0]!r}."
             " Make the zip inside of the code's directory."
         )
-    return f"Micro '{micro.name}': the bundle has no '{ENTRY}'. Put your 'app' into a file of that name."
+    other = next((each for each in ENTRIES.values() if each != entry and each in bundle.manifest), None)
+    if other is not None:
+        return (
+            f"Micro '{micro.name}' runs on {micro.runtime}: the bundle has '{other}', but no '{entry}'."
+            " Change the Micro's runtime, or rename the file."
+        )
+    return f"Micro '{micro.name}': the bundle has no '{entry}'. Put your 'app' into a file of that name."
 
 
 def _report(bundle: Bundle, report: ImportReport) -> ImportReport:

@@ -37,7 +37,7 @@ class GuestReport(msgspec.Struct, frozen=True):
     """Decode what a guest tells about its import (runtimes/CONTRACT.md, section 2)."""
 
     ok: bool
-    interface: Literal["asgi", "wsgi"] | None = None
+    interface: Literal["asgi", "wsgi", "node"] | None = None
     run: list[str] = []
     cron: bool = False
     import_s: float = 0.0

@@ -24,6 +24,7 @@ from microhost.errors import MicroError
 from microhost.limits import EXECUTION_TASKS, EXECUTION_TMP_BYTES, IMPORT_TIMEOUT_S, MIB
 from microhost.micros.executor import GuestReport
 from microhost.micros.output import Output, shedding
+from microhost.micros.runtimes import is_node
 from microhost.records import Micro, Revision
 from sandbox.client import WardenError
 
@@ -89,7 +90,9 @@ class Starter:
 
         Raises: MicroError when the user's code does not import; WardenError when the warden cannot.
         """
-        first = await self._start(micro, revision, environment, "fork", "")
+        first: Import | str = ""
+        if not is_node(revision.runtime):
+            first = await self._start(micro, revision, environment, "fork", "")
         if isinstance(first, Import):
             return first
         second = await self._start(micro, revision, environment, "fresh", first)

@@ -1,4 +1,4 @@
-"""Start the guest: `<python> -I -S -B /runtime/boot.py`, descriptor 3 the control socket.
+"""Start the guest: `<python> -I -S -B /runtime/python/boot.py`, descriptor 3 the control socket.
 
 The runtime's modules are loaded from their files under a name of their own, so that they take no entry of
 `sys.path` and no module name that the user's code or its packages could want. One argument is understood, a

@@ -20,7 +20,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,12 @@ class Guest:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights.tobytes())] if rights else []
         self.control.sendmsg([data], ancillary)
 
-    def attach(self, mode: str = "fork", environment: Mapping[str, str] | None = None) -> Attached:
+    def attach(
+        self,
+        mode: str = "fork",
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (),
+    ) -> Attached:
         """Attach the revision in `root/micro` and wait for the report and the answer."""
         pairs = [f"{k}={v}".encode() for k, v in (environment or {}).items()]
         report, report_write = os.pipe()
@@ -119,7 +124,8 @@ class Guest:
             file.write(b"\0".join(pairs))
             file.flush()
             file.seek(0)
-            self.send_control(b"A" + json.dumps({"mode": mode}).encode(), [file.fileno(), log, report_write])
+            order = {"mode": mode, **({"program": list(program)} if program else {})}
+            self.send_control(b"A" + json.dumps(order).encode(), [file.fileno(), log, report_write])
         os.close(report_write)
         os.close(log)
         with os.fdopen(report, "rb") as stream:
@@ -262,8 +268,15 @@ class Executor:
         return answer
 
     def _until_end(self) -> Iterator[tuple[bytes, bytes]]:
+        faulted = False
         while True:
-            meta, body = self.read_frame()
+            try:
+                meta, body = self.read_frame()
+            except GuestGone:
+                if faulted:  # a guest may leave after a fault instead of ending the execution
+                    return
+                raise
+            faulted = faulted or meta[:1] == b"f"
             yield meta, body
             if meta == b"e" or (meta[:1] in b"hd" and meta[1:2] == b"2"):
                 return

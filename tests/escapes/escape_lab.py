@@ -92,7 +92,7 @@ class Lab:
         self._careless = careless
         self.settings = WardenSettings(
             data=data,
-            runtime=ROOT / "runtimes" / "python",
+            runtime=ROOT / "runtimes",
             port=0,
             check_guards=False,
             guards=guards or Guards(),

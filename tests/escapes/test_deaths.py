@@ -89,7 +89,7 @@ def test_a_second_warden_of_the_same_data_directory_is_refused_in_one_sentence(l
     program = f"""
         from pathlib import Path
         from sandbox.warden import WardenSettings, run
-        raise SystemExit(run(WardenSettings(Path({str(lab.data)!r}), Path('runtimes/python'), port=0), ['/bin/true']))
+        raise SystemExit(run(WardenSettings(Path({str(lab.data)!r}), Path('runtimes'), port=0), ['/bin/true']))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=slow(20)

@@ -33,7 +33,7 @@ def without_one(**given):
 
 doctor.probe = without_one
 settings = WardenSettings(
-    data=Path(sys.argv[1]), runtime=Path("runtimes/python").resolve(), port=0, accepted=frozenset(sys.argv[3:])
+    data=Path(sys.argv[1]), runtime=Path("runtimes").resolve(), port=0, accepted=frozenset(sys.argv[3:])
 )
 # a host that only says that it was started, and ends
 sys.exit(run(settings, [sys.executable, "-c", "print('the host was started', flush=True)"]))

@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import time
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 from . import confine
 from .faults import Fault
@@ -43,14 +43,23 @@ class Record(NamedTuple):
     descriptors: list
 
 
+class Order(NamedTuple):
+    """Hold the payload of `A`: the mode, and the program that executors of another language become."""
+
+    mode: str
+    program: Tuple[str, ...]
+
+
 class Attached(NamedTuple):
     """Hold what the template serves: None in mode `fresh`, where each executor imports for itself.
 
-    `child_signal` is what the user's code wants to happen when a child of its own ends.
+    `child_signal` is what the user's code wants to happen when a child of its own ends; `program` is empty where
+    executors are Python's.
     """
 
     imported: Optional[Imported]
     child_signal: object
+    program: Tuple[str, ...]
 
 
 def serve(*, runtime: str, root: str, loaded_at_start: frozenset) -> None:
@@ -116,7 +125,7 @@ def receive(control: socket.socket) -> Record:
 
 def attach(record: Record, places: Places, send) -> Attached:
     """Take environment and log, import in mode `fork`, report; ends the process when the import failed."""
-    mode = read_mode(record.payload)
+    order = read_order(record.payload)
     environment, log, report = record.descriptors
     load_environment(environment)
     _dup2(log, 1)
@@ -124,7 +133,7 @@ def attach(record: Record, places: Places, send) -> Attached:
     _close(log)
     confine.name_process(b"micro-template")
     try:
-        imported = import_entry(places) if mode == "fork" else None
+        imported = import_entry(places) if order.mode == "fork" else None
         close_idle_connections()
     except Fault as fault:
         write_report(report, {"ok": False, **fault.document()})
@@ -142,7 +151,7 @@ def attach(record: Record, places: Places, send) -> Attached:
     gc.freeze()
     flush_output()
     send(b"R1" if has_interval_timer() else b"R0")
-    return Attached(imported, signal.SIG_DFL if child_signal is None else child_signal)
+    return Attached(imported, signal.SIG_DFL if child_signal is None else child_signal, order.program)
 
 
 def close_idle_connections() -> None:
@@ -153,15 +162,17 @@ def close_idle_connections() -> None:
             pool.close()
 
 
-def read_mode(payload: bytes) -> str:
-    """Give "fork" or "fresh"; ends the process at anything else."""
+def read_order(payload: bytes) -> Order:
+    """Read what `A` asks for; ends the process at anything outside the contract."""
     try:
-        mode = json.loads(payload)["mode"]
-    except (ValueError, KeyError, TypeError):
-        mode = None
-    if mode not in ("fork", "fresh"):
+        document = json.loads(payload)
+        mode, program = document["mode"], tuple(document.get("program", ()))
+    except (ValueError, KeyError, TypeError, AttributeError):
         leave(EXIT_BROKEN)
-    return mode
+    words = all(isinstance(each, str) for each in program)
+    if mode not in ("fork", "fresh") or not words or (program and mode == "fork"):
+        leave(EXIT_BROKEN)
+    return Order(mode, program)
 
 
 def load_environment(descriptor: int) -> None:
@@ -209,6 +220,8 @@ def spawn(record: Record, places: Places, attached: Attached, send, executor) ->
     else:
         if pid == 0:
             _signal(signal.SIGCHLD, attached.child_signal)
+            if attached.program:
+                executor.become_program(slot, record.descriptors, places, attached.program)
             executor.run(slot, record.descriptors, places, attached.imported)
         answer = b"S0"
     for each in record.descriptors:

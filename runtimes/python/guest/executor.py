@@ -1,4 +1,5 @@
-"""Turn a fresh fork into an executor: jail, descriptors, seeds; then import (mode `fresh`) and serve.
+"""Turn a fresh fork into an executor: jail, descriptors, seeds; then import (mode `fresh`) and serve, or become
+the program of another language that does so.
 
 Source: runtimes/CONTRACT.md, sections 1 and 2.
 """
@@ -27,11 +28,7 @@ _socket = socket.socket
 
 def run(slot: int, descriptors: Sequence[int], places: Places, imported: Optional[Imported]) -> NoReturn:
     """Be the executor until the process ends."""
-    try:
-        become_executor(slot, descriptors, places)
-    except OSError as error:
-        print(f"microhost: the executor could not be set up: {error}", file=sys.stderr, flush=True)
-        _exit(EXIT_JAIL)
+    _become_or_leave(slot, descriptors, places)
     channel = _socket(fileno=CHANNEL)
     os.register_at_fork(after_in_child=_leave_channel)
     if imported is None:
@@ -41,6 +38,28 @@ def run(slot: int, descriptors: Sequence[int], places: Places, imported: Optiona
     else:
         blocking.serve(channel, imported)
     _exit(0)
+
+
+def become_program(slot: int, descriptors: Sequence[int], places: Places, program: Sequence[str]) -> NoReturn:
+    """Execute `program` with the rights, the descriptors and the directory of an executor."""
+    _become_or_leave(slot, descriptors, places)
+    os.set_inheritable(CHANNEL, True)
+    try:
+        os.execv(program[0], program)
+    except OSError as error:
+        _leave_jail(error)
+
+
+def _become_or_leave(slot: int, descriptors: Sequence[int], places: Places) -> None:
+    try:
+        become_executor(slot, descriptors, places)
+    except OSError as error:
+        _leave_jail(error)
+
+
+def _leave_jail(error: OSError) -> NoReturn:
+    print(f"microhost: the executor could not be set up: {error}", file=sys.stderr, flush=True)
+    _exit(EXIT_JAIL)
 
 
 def become_executor(slot: int, descriptors: Sequence[int], places: Places) -> None:

@@ -17,7 +17,9 @@ import pytest
 
 from sandbox import caches, interpreters
 from sandbox.index import explain_failure, index_environment, local_index_paths
-from sandbox.install import STAGING, InstallError, InstallPlace, InstallRequest, find_uv, install
+from sandbox.install import InstallError, InstallPlace, InstallRequest, install
+from sandbox.install_python import find_uv
+from sandbox.installing import STAGING
 from sandbox.interpreters import Interpreter
 
 pytestmark = pytest.mark.root

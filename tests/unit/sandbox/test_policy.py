@@ -12,7 +12,7 @@ from sandbox.policy import Guards, InstallPolicy, RunPolicy, install_arguments, 
 RUN = RunPolicy(
     interpreter="/home/op/py/bin/python3.11",
     prefixes=("/home/op/py",),
-    runtime="/srv/microhost/runtimes/python",
+    runtime="/srv/microhost/runtimes",
     etc="/run/microhost/etc",
     dependencies="/data/envs/abc",
     seccomp_fd=9,
@@ -63,8 +63,9 @@ RUN_TEXT = """
 --size 67108864
 --tmpfs /tmp
 --ro-bind /home/op/py /home/op/py
---ro-bind /srv/microhost/runtimes/python /runtime
+--ro-bind /srv/microhost/runtimes /runtime
 --ro-bind /data/envs/abc /dependencies
+--symlink dependencies/node_modules /node_modules
 --dir /micro
 --tmpfs /x
 --dir /x/0
@@ -81,7 +82,7 @@ INSTALL = InstallPolicy(
     interpreter="/usr/bin/python3.11",
     prefixes=(),
     etc="/staging/i/etc",
-    uv="/venv/bin/uv",
+    tools=(("/venv/bin/uv", "/uv"),),
     work="/staging/i",
     target="/staging/i/target",
     cache="/data/cache/wheels",
@@ -149,7 +150,7 @@ def test_an_installers_sandbox_is_exactly_this() -> None:
 
 
 def test_the_program_is_the_real_interpreter_without_site_settings_or_bytecode() -> None:
-    assert run_command(RUN) == ["/home/op/py/bin/python3.11", "-I", "-S", "-B", "/runtime/boot.py"]
+    assert run_command(RUN) == ["/home/op/py/bin/python3.11", "-I", "-S", "-B", "/runtime/python/boot.py"]
 
 
 def test_without_dependencies_their_place_is_an_empty_directory() -> None:

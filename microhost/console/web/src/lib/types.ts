@@ -56,7 +56,7 @@ export interface Deployment {
   code_bytes: number;
   files: number;
   dependencies: string | null;
-  interface: "asgi" | "wsgi" | null;
+  interface: "asgi" | "wsgi" | "node" | null;
   run: string[] | null;
   cron: boolean | null;
   mode: "fork" | "fresh" | null;
