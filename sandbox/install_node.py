@@ -126,7 +126,7 @@ def _install_sdk(work: Work, preinstalled: tuple[str, str]) -> Installed:
         _open(own, stack, urls=[])
         _write(own, PACKAGE, preinstalled[0])
         _write(own, LOCK, preinstalled[1])
-        _npm(own, "ci", "--ignore-scripts", "--install-strategy=nested")
+        _npm(own, "ci", "--ignore-scripts")
         return _publish(own, identity)
 
 

@@ -152,7 +152,9 @@ class Work:
         self.readable = tuple(path for path in found if not path.startswith(shown))
         if self.place.namespace is None:
             wanted: list[str | Path] = [
-                *(self.place.data / "envs", self.place.data / "cache", *found),
+                self.place.data / "envs",
+                self.place.data / "cache",
+                *found,
                 *(each for each, _ in self.tool.programs),
                 *self.request.interpreter.prefixes,
             ]

@@ -142,7 +142,7 @@ class DeploymentShown(Given):
     code_bytes: int
     files: int
     dependencies: str | None
-    interface: Literal["asgi", "wsgi"] | None = None
+    interface: Literal["asgi", "wsgi", "node"] | None = None
     run: list[str] | None = None
     cron: bool | None = None
     mode: Literal["fork", "fresh"] | None = None
