@@ -119,12 +119,12 @@ def test_what_does_not_answer_like_a_python_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_prefix_inside_the_systems_own_needs_no_place() -> None:
-    assert interpreters._outside_system(["/usr", "/usr/local"], ["/usr/lib/libc.so.6"]) == ()
+    assert interpreters.outside_system(["/usr", "/usr/local"], ["/usr/lib/libc.so.6"]) == ()
 
 
 def test_a_library_elsewhere_is_shown_with_its_directory(tmp_path: Path) -> None:
     prefix, library = tmp_path / "py", tmp_path / "openssl" / "lib"
     (prefix / "bin").mkdir(parents=True)
     library.mkdir(parents=True)
-    shown = interpreters._outside_system([str(prefix), str(prefix / "bin")], [str(library / "libssl.so.3")])
+    shown = interpreters.outside_system([str(prefix), str(prefix / "bin")], [str(library / "libssl.so.3")])
     assert shown == (str(library), str(prefix))
