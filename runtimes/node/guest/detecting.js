@@ -12,13 +12,15 @@ const { Fault } = require('./faults');
 const LIBS = Symbol.for('detalib.libs');
 
 /**
- * Look through what `index.js` exports; gives {answer, close, run, cron}: `answer(request, response)` or null, how to shut the
+ * Look through what `index.js` exports, and the `server` that it started if any; gives {answer, close, run, cron}: `answer(request, response)` or null, how to shut the
  * app down or undefined, a Map of the run functions by action, the cron function or undefined.
  *
  * Throws a Fault of kind no_handlers or bad_app.
  */
-async function findOffer(exported) {
-  const app = findApp(exported);
+async function findOffer(exported, server) {
+  // a program that exports nothing and starts a server means that one
+  const found = findApp(exported);
+  const app = found === undefined && server !== null ? server : found;
   const { run, cron } = findHandlers(app);
   if (app === undefined || app === null || isHandlersOnly(app)) {
     if (run.size === 0 && cron === undefined) throw new Fault('no_handlers', missingSentence(app));

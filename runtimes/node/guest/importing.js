@@ -8,6 +8,7 @@ const { performance } = require('node:perf_hooks');
 const { pathToFileURL } = require('node:url');
 const { findOffer } = require('./detecting');
 const { Fault, describe, userStack } = require('./faults');
+const { ignoreListening, listeningServer } = require('./listening');
 
 const ENTRY = 'index.js';
 // what `require` says of a file that only `import` can load
@@ -25,6 +26,7 @@ async function importEntry(micro) {
     throw new Fault('no_entry', `There is no '${ENTRY}' in the bundle's top directory; put your app there.`);
   }
   process.argv = [process.argv[0], entry];
+  ignoreListening();
   let exported;
   try {
     exported = await load(entry);
@@ -61,7 +63,7 @@ function isModuleSyntax(error) {
 
 async function offerOf(exported, micro) {
   try {
-    return await findOffer(exported);
+    return await findOffer(exported, listeningServer());
   } catch (error) {
     if (error instanceof Fault) {
       const hint = error.kind === 'no_handlers' ? sdkHint(micro) : '';

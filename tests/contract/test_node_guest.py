@@ -313,6 +313,40 @@ def test_a_server_that_is_exported_answers(ready: StartNode) -> None:
     assert executor.request().body == b"server"
 
 
+LISTENING = {
+    "exported": "const s = require('http').createServer((q, r) => r.end('x')); s.listen(3000); module.exports = s;",
+    "not exported": "require('http').createServer((q, r) => r.end('x')).listen({ port: 3000 });",
+    "callback": """
+        const server = require('http').createServer((q, r) => r.end(told));
+        let told = 'never';
+        server.listen('3000', '0.0.0.0', () => { told = server.address().port === 3000 ? 'x' : 'y'; });
+        module.exports = server;
+        """,
+}
+
+
+@pytest.mark.parametrize("code", LISTENING.values(), ids=list(LISTENING))
+def test_a_server_that_starts_itself_is_ignored_and_served(ready: StartNode, code: str) -> None:
+    executors = [ready(code) for _ in range(2)]
+    assert [each.request().body for each in executors] == [b"x", b"x"]
+    assert "microhost: ignored listen(3000)" in executors[0].stdout_so_far()
+
+
+def test_a_port_of_its_own_choice_is_given(ready: StartNode) -> None:
+    executor = ready(
+        """
+        const http = require('http');
+        const inner = http.createServer((q, r) => r.end('inner'));
+        inner.listen(0, '127.0.0.1');
+        module.exports = async (q, r) => {
+          const { port } = inner.address();
+          http.get({ host: '127.0.0.1', port }, (answer) => answer.pipe(r));
+        };
+        """
+    )
+    assert executor.request().body == b"inner"
+
+
 # --- the client goes
 
 
