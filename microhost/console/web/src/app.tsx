@@ -13,17 +13,17 @@ import { LogInPage } from "./pages/log-in";
 import { NotFound } from "./pages/not-found";
 import { Shell } from "./shell/shell";
 
-const Home = lazy(() => import("./pages/home"), /^\/$/);
+const Home = lazy(() => import("./pages/home"));
 const Enter = lazy(() => import("./pages/enter"));
 const Invitation = lazy(() => import("./pages/invitation"));
 const TerminalLogin = lazy(() => import("./pages/terminal-login"));
-const Settings = lazy(() => import("./pages/settings"), /^\/settings/);
-const ProjectPage = lazy(() => import("./pages/project"), /^\/projects\/[^/]+$/);
-const ProjectKeys = lazy(() => import("./pages/project-keys"), /^\/projects\/[^/]+\/keys$/);
-const ProjectSettings = lazy(() => import("./pages/project-settings"), /^\/projects\/[^/]+\/settings$/);
-const MicroPage = lazy(() => import("./pages/micro/micro"), /^\/projects\/[^/]+\/micros\//);
-const BasePage = lazy(() => import("./pages/base/base"), /^\/projects\/[^/]+\/bases\//);
-const DrivePage = lazy(() => import("./pages/drive/drive"), /^\/projects\/[^/]+\/drives\//);
+const Settings = lazy(() => import("./pages/settings"));
+const ProjectPage = lazy(() => import("./pages/project"));
+const ProjectKeys = lazy(() => import("./pages/project-keys"));
+const ProjectSettings = lazy(() => import("./pages/project-settings"));
+const MicroPage = lazy(() => import("./pages/micro/micro"));
+const BasePage = lazy(() => import("./pages/base/base"));
+const DrivePage = lazy(() => import("./pages/drive/drive"));
 
 /** The whole console. */
 export function App() {

@@ -3,22 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 import { Failure, Skeleton } from "../components/feedback";
 import { ApiError } from "./api";
 
-/**
- * Make a component of a module's default export that is fetched when it is first shown; at once when the browser's
- * address matches `at`, beside what the page asks the host for.
- */
-export function lazy<P extends object>(
-  load: () => Promise<{ default: ComponentType<P> }>,
-  at?: RegExp,
-): ComponentType<P> {
+/** Make a component of a module's default export that is fetched when it is first shown. */
+export function lazy<P extends object>(load: () => Promise<{ default: ComponentType<P> }>): ComponentType<P> {
   let known: ComponentType<P> | undefined;
-  if (at?.test(location.pathname))
-    load().then(
-      (module) => {
-        known = module.default;
-      },
-      () => undefined, // it is tried again, and told, when it is shown
-    );
   return function Lazy(props: P) {
     const [Loaded, setLoaded] = useState<ComponentType<P> | undefined>(() => known);
     const [failed, setFailed] = useState(false);

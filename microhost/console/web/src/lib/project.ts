@@ -24,8 +24,7 @@ export const ProjectContext = createContext<ProjectView | null>(null);
 export function useProjectView(name: string | null): ProjectView | null {
   const at = name === null ? null : url`/projects/${name}`;
   const project = useLoad<Project>(at);
-  // beside the project itself, but not again and again when there is none
-  const known = project.error && !project.data ? null : at;
+  const known = project.data ? at : null;
   const micros = useLoad<{ micros: Micro[] }>(known && `${known}/micros`, { everyMs: MICROS_EVERY_MS });
   const bases = useLoad<{ bases: { name: string }[] }>(known && `${known}/bases`, {
     everyMs: PRODUCTS_EVERY_MS,

@@ -14,15 +14,14 @@ import { Endpoint } from "./endpoint";
 import { Overview } from "./overview";
 import { type PartProps, partOf } from "./place";
 
-const at = (part: string) => new RegExp(`^/projects/[^/]+/micros/[^/]+/${part}`);
-const Deployments = lazy(() => import("./deployments"), at("deployments"));
-const Logs = lazy(() => import("./logs"), at("logs"));
-const Visor = lazy(() => import("./visor"), at("visor"));
-const Environment = lazy(() => import("./environment"), at("environment"));
-const Keys = lazy(() => import("./keys"), at("keys"));
-const Cron = lazy(() => import("./cron"), at("cron"));
-const Domains = lazy(() => import("./domains"), at("domains"));
-const Settings = lazy(() => import("./settings"), at("settings"));
+const Deployments = lazy(() => import("./deployments"));
+const Logs = lazy(() => import("./logs"));
+const Visor = lazy(() => import("./visor"));
+const Environment = lazy(() => import("./environment"));
+const Keys = lazy(() => import("./keys"));
+const Cron = lazy(() => import("./cron"));
+const Domains = lazy(() => import("./domains"));
+const Settings = lazy(() => import("./settings"));
 
 const EVERY_MS = 5000;
 const PARTS = {
