@@ -89,7 +89,7 @@ def check_not_foreign(scope: Scope) -> None:
 def is_same_origin(scope: Scope) -> bool:
     """Tell whether a page of this very origin sent the request."""
     fetched, origins = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
-    if origins and origins != [_own_origin(scope)]:
+    if origins and origins != [own_origin(scope).encode("latin-1")]:
         return False
     return fetched == [b"same-origin"] if fetched else bool(origins)
 
@@ -169,11 +169,10 @@ def own_host(scope: Scope) -> str:
     return b"".join(_values(scope, b"host")).decode("latin-1").lower()
 
 
-def _own_origin(scope: Scope) -> bytes:
-    host = own_host(scope).encode("latin-1")
-    scheme = b"https" if is_secure(scope) else b"http"
-    host = host.removesuffix(b":443" if scheme == b"https" else b":80")
-    return scheme + b"://" + host
+def own_origin(scope: Scope) -> str:
+    """Give the origin at which the visitor reaches us, such as `https://micros.example.org`."""
+    scheme, port = ("https", ":443") if is_secure(scope) else ("http", ":80")
+    return f"{scheme}://{own_host(scope).removesuffix(port)}"
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

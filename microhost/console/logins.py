@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from microhost.accounts.browsers import own_origin
 from microhost.console.guard import user_of
 from microhost.console.host_models import LoginBegun, LoginDecision, LoginFetch, LoginShown, NewLogin
 from microhost.console.models import TokenGiven
@@ -71,7 +72,10 @@ class LoginEndpoints:
         ]
 
     async def begin(self, request: Request, body: NewLogin) -> BaseModel:
-        """Open a request for a token. Refuses: 429 when too many are open or came from this address."""
+        """Open a request for a token. Refuses: 429 when too many are open or came from this address.
+
+        The page's address is that of the console as the client reaches it: a proxy may speak HTTPS for us.
+        """
         address = request.client.host if request.client else ""
         login, secret = self._logins.begin(body.name, address, now=self._services.clock())
         code = written(login.code)
@@ -79,7 +83,7 @@ class LoginEndpoints:
             login=login.id,
             secret=secret,
             code=code,
-            url=f"{self._services.settings.public_url.rstrip('/')}{PAGE}?code={code}",
+            url=f"{own_origin(request.scope)}{PAGE}?code={code}",
             expires_in_s=LOGIN_S,
             poll_s=LOGIN_POLL_S,
         )

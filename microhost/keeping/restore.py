@@ -18,7 +18,7 @@ from pathlib import Path
 from microhost.errors import ClientError
 from microhost.keeping import sealed_keys
 from microhost.keeping.archive import unpack
-from microhost.micros import keys
+from microhost.micros import keys, owner
 from microhost.storage.files import publish_tree, remove_tree, write_file
 from microhost.storage.meta import MetaStore
 from microhost.storage.secrets import Vault
@@ -86,7 +86,7 @@ def _make_new_keys(data: Path) -> tuple[str, ...]:
                 lost.append(f"{projects[micro.project_id]}/{micro.name}: {', '.join(names)}")
             meta.change_environment(micro.id, dict.fromkeys(names))
             meta.replace_key_of_micro(keys.new_micro_key(micro.project_id, micro.id, vault, now=now))
-        token, text = keys.new_token(now=now)
+        token, text = keys.new_token(now=now, name=owner.NAME)
         write_file(data / sealed_keys.TOKEN, f"{text}\n".encode("ascii"), mode=0o600)
         meta.users.add_token(token)
     finally:

@@ -11,6 +11,7 @@ from microhost.storage.files import write_file
 from microhost.storage.meta import MetaStore
 
 FILE_MODE = 0o600
+NAME = "microhost token"  # the command that prints it
 
 
 def ensure_owner_token(meta: MetaStore, file: Path, *, now: datetime) -> bool:
@@ -20,7 +21,7 @@ def ensure_owner_token(meta: MetaStore, file: Path, *, now: datetime) -> bool:
     """
     if meta.users.list_tokens(OWNER_ID):
         return False
-    token, text = keys.new_token(now=now)
+    token, text = keys.new_token(now=now, name=NAME)
     write_file(file, f"{text}\n".encode("ascii"), mode=FILE_MODE)
     meta.users.add_token(token)
     return True

@@ -80,3 +80,31 @@ def test_an_item_that_others_changed_is_not_deleted(page: Page, names: Base) -> 
     expect(row_of(page, "ada")).to_have_count(0)
     expect(cell(page, "bob", "name")).to_have_text("Bob")
     assert (names.find("ada"), names.find("bob")["name"]) == (None, "Robert")
+
+
+def test_keys_that_mean_something_in_addresses_or_scripts_are_keys_like_others(
+    page: Page, host: Host, project: str
+) -> None:
+    keys = [".", "..", "/", "a/../b", "%2e", "?", "#", "__proto__", "constructor", "\N{GRINNING FACE}"]
+    keys.append("k" * 9000)
+    odd = Base(host, project, "odd")
+    common = {"__proto__": {"kept": True}, "toString": "a field"}
+    odd.put(*({"key": key, "n": 1, **common} for key in keys))
+    open_base(page, odd)
+    for key in keys:
+        edit(page, key, "n", "2")
+    first(page, lambda: odd.put(*({"key": key, "n": 5, **common} for key in keys[:4])))
+    save(page)
+    dialog = page.get_by_role("dialog", name="Changed meanwhile")
+    expect(dialog.get_by_role("row").filter(has_text="Theirs: 5")).to_have_count(4)
+    dialog.get_by_role("button", name="Save as chosen").click()
+    saved(page, f"{len(keys)} rows saved")
+    kept = odd.host.client.post(f"{odd.at}/query", json={}).json()["items"]
+    assert sorted(kept, key=lambda item: item["key"]) == [
+        {"key": key, "n": 2, **common} for key in sorted(keys)
+    ]
+    page.get_by_role("checkbox", name="Select ..", exact=True).check()
+    page.get_by_role("button", name="Delete 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row_of(page, "..")).to_have_count(0)
+    assert odd.count() == len(keys) - 1

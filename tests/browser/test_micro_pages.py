@@ -235,7 +235,7 @@ def test_logs_are_live_and_can_be_paused(page: Page, micro: Micro) -> None:
     visit(page, micro, "logs")
     log = page.get_by_role("region", name="Log")
     expect(log.get_by_role("article")).to_have_count(1)
-    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     micro.call("/fail")
     expect(log.get_by_role("article")).to_have_count(2)
     expect(log.get_by_text("It raised an exception.")).to_be_visible()

@@ -12,6 +12,12 @@ from tests.browsing import Watch, find_barriers
 from tests.driving import Host, Micro, zip_app
 
 PHONE = {"width": 360, "height": 740}
+# an element can be there before it is painted
+FIRST_PAINT = """
+new Promise(done => new PerformanceObserver(list => {
+  for (const each of list.getEntries()) if (each.name === "first-contentful-paint") done(each.startTime);
+}).observe({type: "paint", buffered: true}))
+"""
 
 
 @pytest.fixture
@@ -174,9 +180,7 @@ def test_the_first_load_is_small_and_quick(page: Page, project: str, new_micro: 
     scripts = {url: size for url, size in sizes.items() if url.endswith(".js")}
     assert scripts and all(scripts.values())
     assert sum(scripts.values()) <= 60_000, scripts
-    usable_ms = page.evaluate(
-        "performance.getEntriesByType('paint').find(e => e.name === 'first-contentful-paint').startTime"
-    )
+    usable_ms = page.evaluate(FIRST_PAINT)
     assert usable_ms < 1_000, f"{usable_ms:.0f} ms"
 
 

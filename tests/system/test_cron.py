@@ -73,36 +73,63 @@ def _ticks(micro: Micro) -> list[dict[str, object]]:
 
 @pytest.mark.timeout(300)
 def test_a_cron_fires_within_a_second_of_its_minute_and_is_recorded(host: Host, project: str) -> None:
-    """Two Micros at once, one whose handler fails: it waits for two real minutes."""
+    """Several Micros at once, so that all wait for the same two real minutes: good ones, ones whose handler fails, one that is
+    deployed anew while its former code runs, and one whose schedule is removed while it runs.
+    """
     good = host.new_micro(project, "cron-good")
     good.must_deploy(zip_app("lib-only"))
-    bad = host.new_micro(project, "cron-bad")
-    bad.must_deploy(zip_app("lib-only", main_py=CRON_THAT_FAILS))
-    for each in (good, bad):
+    bad = {cause: host.new_micro(project, f"cron-{cause}", timeout_s=2.0) for cause in CRONS_THAT_FAIL}
+    for cause, micro in bad.items():
+        micro.must_deploy(zip_app("lib-only", main_py=CRONS_THAT_FAIL[cause]))
+    renewed, removed = (host.new_micro(project, f"cron-{name}") for name in ("renewed", "removed"))
+    for each in (renewed, removed):
+        each.must_deploy(zip_app("lib-only", main_py=CRON_THAT_WAITS))
+    every = [good, *bad.values(), renewed, removed]
+    for each in every:
         assert each.set_cron("1 minute").status_code == 200
+    for each in (renewed, removed):
+        wait_until(lambda at=each.at: host.get(f"{at}/cron")["running"], "it runs", timeout_s=90, every_s=0.1)
+    renewed.must_deploy(zip_app("lib-only", main_py=CRON_THAT_WAITS.replace('"tick', '"new tick')))
+    assert host.api("DELETE", f"{removed.at}/cron").is_success
+    assert not _ticks(renewed), "the former code is still at work"
     wait_until(
-        lambda: len(_ticks(good)) >= 2 and len(_ticks(bad)) >= 2,
-        "two ticks of both",
+        lambda: all(len(_ticks(each)) >= 2 for each in every if each is not removed),
+        "two ticks of all",
         timeout_s=150,
         every_s=0.5,
     )
-    for each in _ticks(good) + _ticks(bad):
+    for each in [*_ticks(good), *_ticks(bad["exception"])]:
         started = datetime.fromisoformat(str(each["started_at"]))
         assert started.second == 0, f"started {started}"
     assert all(each["status"] == 200 and "cron says hello" in str(each["log"]) for each in _ticks(good))
-    assert all(each["cause"] == "exception" for each in _ticks(bad))
-    host.api("DELETE", f"{good.at}/cron")
-    good.delete()
-    bad.delete()
+    for cause, micro in bad.items():
+        ticks = _ticks(micro)
+        assert {each["cause"] for each in ticks} == {cause}
+        minutes = [str(each["started_at"])[:16] for each in ticks]
+        assert len(set(minutes)) == len(minutes), f"{cause}: one run a minute, no repeats"
+    newer, older = (str(each["log"]) for each in _ticks(renewed)[:2])
+    assert (older, newer) == ("tick begins\ntick ends\n", "new tick begins\nnew tick ends\n")
+    assert [each["log"] for each in _ticks(removed)] == ["tick begins\ntick ends\n"], (
+        "it ended, and was the last"
+    )
+    for each in every:
+        host.api("DELETE", f"{each.at}/cron")
+        each.delete()
 
 
-CRON_THAT_FAILS = """
+CRON = """
+import time
 from deta import app
 
 @app.lib.cron()
 def tick(event):
-    raise RuntimeError("the cron fails on purpose")
+    {does}
 """
+CRONS_THAT_FAIL = {
+    "exception": CRON.format(does="raise RuntimeError('the cron fails on purpose')"),
+    "timeout": CRON.format(does="time.sleep(60)"),
+    "out_of_memory": CRON.format(does="return len(bytes(700 << 20).replace(b'\\0', b'1'))"),
+}
 
 CRON_THAT_WAITS = """
 import time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -142,3 +143,53 @@ def test_a_micro_that_hammers_its_door_leaves_its_neighbours_served(
         took = ask_neighbour(neighbour)
     assert answers[0] > 100, "it must have hammered"
     assert took.get_p99_s <= GET_P99_S, took.get_p99_s
+
+
+# Tells how long a fixed piece of work took: alone, or beside eight children a processor that compute.
+WORKER = """
+import os, statistics, time
+
+MANY = 8 * os.cpu_count()
+
+def work():
+    began = time.perf_counter()
+    sum(range(1_500_000))
+    return time.perf_counter() - began
+
+def spin(seconds):
+    for _ in range(MANY):
+        if os.fork() == 0:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                pass
+            os._exit(0)
+    return statistics.median(work() for _ in range(5))
+
+def app(environ, start_response):
+    took = spin(2.5) if environ["PATH_INFO"] == "/spin" else work()
+    for _ in range(MANY if environ["PATH_INFO"] == "/spin" else 0):
+        os.wait()
+    start_response("200 OK", [])
+    return [b"%.6f" % took]
+"""
+FAIR = 3.5  # of the time alone: two sandboxes share the processors, and many processes count as one of them
+
+
+def test_a_micro_that_computes_takes_no_more_than_its_share(
+    host: Host, new_micro: Callable[..., Micro]
+) -> None:
+    spinner, other = new_micro(), new_micro()
+    for each in (spinner, other):
+        each.must_deploy(zip_files({"main.py": WORKER}))
+    alone = statistics.median(float(other.call().text) for _ in range(9))
+    told: list[float] = []
+    spinning = threading.Thread(target=lambda: told.append(float(spinner.call("/spin").text)))
+    spinning.start()
+    time.sleep(0.5)
+    beside = []
+    while spinning.is_alive() and len(beside) < 15:
+        beside.append(float(other.call().text))
+    assert spinning.is_alive() and len(beside) >= 3, "they ran at the same time"
+    spinning.join(30)
+    assert statistics.median(beside) < FAIR * alone
+    assert told[0] > FAIR * alone, "whoever shares the spinner's own part is slowed down"

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from microhost.limits import UPLOADS_AT_ONCE
 from sandbox.premises import tree_name
 from tests.driving import Host, Micro, stream, wait_until, zip_app, zip_files
 
@@ -37,13 +38,20 @@ async def app(scope, receive, send):
     elif scope["method"] == "POST":
         await send({{"type": "http.response.body", "body": digest.hexdigest().encode()}})
     else:
-        await send({{"type": "http.response.body", "body": b"{number}"}})
+        import late
+
+        with open("late.txt") as file:
+            told = {{"{number}", late.NUMBER, file.read()}}
+        await send({{"type": "http.response.body", "body": b"{number}" if len(told) == 1 else b"mixed"}})
 """
+AT_ONCE = 20
 SLOW_START = 1.5  # of a start: on a machine that is slower than the promise was made for
 
 
 def numbered(number: int) -> bytes:
-    return zip_files({"main.py": NUMBERED.format(number=number)})
+    """Pack code that answers its number, and `mixed` when the files that it reads while it answers are another's."""
+    late = {"late.py": f'NUMBER = "{number}"\n', "late.txt": str(number)}
+    return zip_files({"main.py": NUMBERED.format(number=number), **late})
 
 
 def test_a_promotion_goes_back_and_forth_in_well_under_a_second(host: Host, new_micro: MakeMicro) -> None:
@@ -117,6 +125,31 @@ def test_no_request_fails_during_deployments_and_promotions(host: Host, new_micr
     assert wrong == []
     assert min(counts.values()) >= 3, counts
     assert micro.call().text == "4"
+
+
+def test_many_deployments_at_once_are_whole_or_put_off(host: Host, new_micro: MakeMicro) -> None:
+    micro = new_micro()
+    answers: dict[int, httpx.Response] = {}
+
+    def deploy(number: int) -> None:
+        answers[number] = micro.deploy(numbered(number))
+
+    threads = [threading.Thread(target=deploy, args=(number,)) for number in range(AT_ONCE)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(120)
+    assert {each.status_code for each in answers.values()} <= {201, 503}
+    assert all(each.headers["retry-after"] for each in answers.values() if each.status_code == 503)
+    made = {each.json()["id"]: str(n) for n, each in answers.items() if each.status_code == 201}
+    assert len(made) >= min(AT_ONCE, UPLOADS_AT_ONCE)
+    listed = host.get(f"{micro.at}/deployments")["deployments"]
+    newest = sorted(made, key=lambda id: next((e["number"] for e in listed if e["id"] == id), 0))[-1]
+    assert [each["id"] for each in listed if each["state"] == "live"] == [newest], "the last one is live"
+    assert micro.call().text == made[newest]
+    assert {each["id"] for each in listed} <= made.keys(), "what was put off left nothing"
+    for each in listed:
+        assert (host.data / "bundles" / each["id"] / "late.txt").read_text() == made[each["id"]]
 
 
 def test_revisions_are_immutable(host: Host, new_micro: MakeMicro) -> None:

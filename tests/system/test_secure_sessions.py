@@ -84,6 +84,18 @@ def test_behind_a_trusted_proxy_that_speaks_tls_it_is_the_same(host: Host, close
     assert sent.headers["location"].startswith(f"https://{DOMAIN}/enter?to=")
 
 
+def test_a_terminals_login_is_approved_where_the_terminal_reaches_the_console(host: Host) -> None:
+    named = {"json": {"name": "anna@laptop"}}
+    direct = over_tls(host, "POST", f"https://{DOMAIN}:{host.tls_port}/api/v1/login", **named).json()
+    assert direct["url"] == f"https://{DOMAIN}:{host.tls_port}/login/cli?code={direct['code']}"
+    proxied = {"Host": DOMAIN, "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.5"}
+    at = f"http://127.0.0.1:{host.port}/api/v1/login"
+    behind = httpx.post(at, headers=proxied, **named).json()
+    assert behind["url"] == f"https://{DOMAIN}/login/cli?code={behind['code']}"
+    strange = httpx.post(at, headers=proxied | {"Host": "evil.example"}, **named)
+    assert strange.status_code == 404
+
+
 def test_in_the_clear_a_real_domain_gets_no_session_and_no_way_in(host: Host, closed: Micro) -> None:
     at = f"http://127.0.0.1:{host.port}"
     for headers in ({}, {"X-Forwarded-Proto": "http"}):

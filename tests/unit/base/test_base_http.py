@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
+import zlib
 from typing import Any
 
 import httpx
@@ -366,3 +369,18 @@ async def test_reading_makes_no_base_and_no_file(base: BaseClient, bases: Bases)
     await base.update("a", set={"n": 1})
     assert await bases.list_bases("a0project") == []
     assert bases.open_count == 0
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+async def test_a_packed_body_is_not_unpacked(base: BaseClient, packing: str) -> None:
+    """HTTP-17: a thousandth of what it would become is all that is held."""
+    body = b'{"items": [{"key": "a", "x": "%b"}]}' % (b"0" * 64 * MIB)
+    packed = gzip.compress(body) if packing == "gzip" else zlib.compress(body)
+    assert len(packed) < len(body) // 500
+    tracemalloc.start()
+    answer = await base.put("/items", content=packed, headers={"content-encoding": packing})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    errors_of(answer, 400)
+    assert most < 2 * MIB
+    assert (await base.find("a")).status_code == 404

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Mapping
+from datetime import timedelta
 from ipaddress import ip_address
 
 import httpx
@@ -20,7 +21,7 @@ from microhost.console.guard import Guard
 from microhost.console.routes import API, Endpoint, Policy, build
 from microhost.console.site import Site
 from microhost.errors import ClientError, OverloadedError
-from microhost.limits import WRONG_TOKENS_PER_MINUTE
+from microhost.limits import TOKEN_DAYS, WRONG_TOKENS_PER_MINUTE
 from microhost.micros.throttle import CLIENTS_REMEMBERED
 from microhost.records import Session, User
 
@@ -304,17 +305,24 @@ async def make_callers(host: Host) -> dict[str, dict[str, str]]:
     _, members_token = await accounts.make_token(member.id, "")
     _, gone_token = await accounts.make_token(gone.id, "")
     await accounts.delete_user(gone.id)
+    accounts.clock = lambda: now() - timedelta(days=TOKEN_DAYS, seconds=1)
+    _, expired = await accounts.make_token(member.id, "")
+    accounts.clock = now
+    same = {"sec-fetch-site": "same-origin"}
+    ended = await accounts.log_in_by_token(members_token, "", former="")
+    await accounts.log_out(ended.secret)
     async with host.client() as owner:
         keys = await make_credentials(owner)
     opened = await accounts.log_in_by_token(members_token, "", former="")
     cookie = {"cookie": f"microhost-local={opened.secret}"}
-    same = {"sec-fetch-site": "same-origin"}
     return {
         "anonymous": {},
         "a project key": {"authorization": keys["a project key"]},
         "a project key as an API key": {"x-api-key": keys["a project key"].removeprefix("Bearer ")},
         "a Micro's API key": {"x-api-key": keys["an API key"].removeprefix("Bearer ")},
         "a deleted member": {"authorization": f"Bearer {gone_token}"},
+        "an expired token": {"authorization": f"Bearer {expired}"},
+        "an ended session": {"cookie": f"microhost-local={ended.secret}", **same},
         "a member's session from a Micro's page": {**cookie, "sec-fetch-site": "same-site"},
         "a member's session without a page": cookie,
         "a member's session": {**cookie, **same},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +60,21 @@ def test_a_range_stays_within_the_file(header: str, size: int) -> None:
     except ranges.UnsatisfiableError:
         return
     assert span is None or (span.start >= 0 and span.bytes >= 1 and span.start + span.bytes <= size)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=" + ",".join(["0-0"] * 10_000),
+        "bytes=" + "0-" * 10_000,
+        "bytes=-" + "9" * 60_000,
+        "bytes=" + " " * 60_000,
+    ],
+)
+def test_a_long_range_costs_nothing_and_gives_the_whole_file(header: str) -> None:
+    began = time.process_time()
+    assert ranges.choose(header, 1_000_000) is None
+    assert time.process_time() - began < 0.1
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=4), st.booleans())

@@ -21,8 +21,11 @@ export function Dialog({
   const id = useId();
   useEffect(() => {
     const before = document.activeElement;
-    element.current?.showModal();
+    const dialog = element.current;
+    dialog?.showModal();
     return () => {
+      // all else is inert, and takes no focus, until it is closed
+      dialog?.close();
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);

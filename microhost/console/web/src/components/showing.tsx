@@ -71,11 +71,20 @@ export function Copy({ text, label = "Copy", words }: { text: string; label?: st
 export function CodeLine({ text, label }: { text: string; label?: string }) {
   return (
     <div class="code-line">
-      <code>{text}</code>
+      <code>{wordsOf(text)}</code>
       <Copy text={text} label={label ?? "Copy"} />
     </div>
   );
 }
+
+/** Keep the words whole: a line that ends in the middle of `--option` reads as another command. */
+function wordsOf(text: string) {
+  return text.split(/( )/).map((word, at) => (word === " " ? word : <span key={at}>{word}</span>));
+}
+
+/** Half the length of a stroke that stands for one value, in hundredths of the width. */
+const LONE = 1;
+const clamp = (x: number) => Math.min(Math.max(x - LONE, 0), 100 - 2 * LONE);
 
 /** A line over time; `null` leaves a gap. `label` says in words what it shows. */
 export function Sparkline({
@@ -95,10 +104,13 @@ export function Sparkline({
   let path = "";
   values.forEach((value, index) => {
     if (value === null) return;
-    const joined = index > 0 && values[index - 1] !== null;
+    const before = values[index - 1] ?? null;
+    const after = values[index + 1] ?? null;
     const point = `${x(index).toFixed(2)} ${y(value).toFixed(2)}`;
-    path += joined ? `L${point}` : `M${point}h.8`;
-    if (!joined) path += `M${point}`;
+    if (before !== null) path += `L${point}`;
+    else if (after !== null) path += `M${point}`;
+    // a value between gaps is a short stroke, inside of the picture also at its ends
+    else path += `M${clamp(x(index)).toFixed(2)} ${y(value).toFixed(2)}h${2 * LONE}`;
   });
   return (
     <svg

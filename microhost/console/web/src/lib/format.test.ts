@@ -27,8 +27,13 @@ describe("relative", () => {
     ["2026-01-02T11:59:58Z", "just now"],
     ["2026-01-02T11:57:00Z", "3 minutes ago"],
     ["2026-01-02T14:00:00Z", "in 2 hours"],
-    ["2026-01-01T12:00:00Z", "yesterday"],
-    ["2024-12-01T12:00:00Z", "last year"],
+    ["2026-01-02T15:59:00Z", "in 4 hours"],
+    ["2026-01-03T11:59:50Z", "in 1 day"],
+    ["2026-01-04T11:45:00Z", "in 2 days"],
+    ["2026-01-02T12:59:50Z", "in 1 hour"],
+    ["2026-01-01T12:00:00Z", "1 day ago"],
+    ["2025-12-31T12:01:00Z", "1 day ago"],
+    ["2024-12-01T12:00:00Z", "1 year ago"],
   ])("says %s as %s", (at, said) => expect(relative(new Date(at), now)).toBe(said));
 });
 

@@ -28,14 +28,16 @@ const STEPS: [limit_s: number, step_s: number, unit: Intl.RelativeTimeFormatUnit
   [365 * 86_400, 30 * 86_400, "month"],
   [Number.POSITIVE_INFINITY, 365 * 86_400, "year"],
 ];
-const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
+// "yesterday" would be a matter of the calendar, not of 24 hours
+const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "long" });
 
-/** "3 minutes ago", "in 2 hours", "just now". */
+/** "3 minutes ago", "in 2 hours", "just now". What is past is counted in whole units, what comes is rounded. */
 export function relative(at: Date, now: Date): string {
   const seconds = (at.getTime() - now.getTime()) / 1000;
   if (Math.abs(seconds) < 5) return "just now";
-  const [, step, unit] = STEPS.find(([limit]) => Math.abs(seconds) < limit)!;
-  return RELATIVE.format(Math.trunc(seconds / step), unit);
+  const round = seconds < 0 ? Math.ceil : Math.round;
+  const [, step, unit] = STEPS.find(([limit, step]) => Math.abs(round(seconds / step)) * step < limit)!;
+  return RELATIVE.format(round(seconds / step), unit);
 }
 
 /** The moment in the reader's own zone, with seconds. */

@@ -13,6 +13,7 @@ import { paths } from "../lib/paths";
 import { useProject } from "../lib/project";
 import type { DriveSummaries, Project } from "../lib/types";
 import { OpenDrive } from "./drive/open-drive";
+import styles from "./micro/micro.module.css";
 
 /** What a project is, what its Drives take, and its end. */
 export default function ProjectSettings() {
@@ -91,20 +92,25 @@ function General({ project }: { project: Project }) {
   const [, redraw] = useReducer<number, null>((count) => count + 1, 0);
   return (
     <Card title="General">
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void changing.run({ name: name.trim() });
-        }}
-      >
-        <TextField
-          label="Name"
-          help="The addresses of the console's pages change with it; Micros, keys and data stay as they are."
-          required
-          value={name}
-          onValue={setName}
-        />
+      <div class="stack">
+        <form
+          class={styles.inline}
+          onSubmit={(event) => {
+            event.preventDefault();
+            void changing.run({ name: name.trim() });
+          }}
+        >
+          <TextField
+            label="Name"
+            help="The addresses of the console's pages change with it; Micros, keys and data stay as they are."
+            required
+            value={name}
+            onValue={setName}
+          />
+          <Button type="submit" kind="main" busy={changing.busy} disabled={name.trim() === project.name}>
+            Rename
+          </Button>
+        </form>
         <Toggle
           label="Packages may be built"
           help="Off: Micros are installed from ready-made packages only, and none runs code of its own meanwhile."
@@ -113,12 +119,7 @@ function General({ project }: { project: Project }) {
           onChange={(allowed) => void builds(allowed)}
         />
         <Failure error={changing.error} />
-        <div class="row end">
-          <Button type="submit" kind="main" busy={changing.busy} disabled={name.trim() === project.name}>
-            Rename
-          </Button>
-        </div>
-      </form>
+      </div>
     </Card>
   );
 }

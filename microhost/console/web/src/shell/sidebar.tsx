@@ -1,4 +1,14 @@
-import { Box, Database, FolderOpen, House, KeyRound, Plus, Settings, SlidersHorizontal } from "lucide-preact";
+import {
+  Box,
+  Database,
+  FolderOpen,
+  House,
+  KeyRound,
+  LayoutGrid,
+  Plus,
+  Settings,
+  SlidersHorizontal,
+} from "lucide-preact";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
@@ -65,6 +75,7 @@ function ProjectLinks({ view, project }: { view: ProjectView; project: Project }
   const bases = view.bases.data?.bases ?? [];
   const drives = view.drives.data?.drives ?? [];
   const [opening, setOpening] = useState<"base" | "drive">();
+  const Picture = micros.length ? LayoutGrid : Plus;
   const close = () => setOpening(undefined);
   return (
     <>
@@ -76,7 +87,7 @@ function ProjectLinks({ view, project }: { view: ProjectView; project: Project }
             {micro.name}
           </Item>
         ))}
-        <Item to={paths.project(project)} icon={<Plus size={16} aria-hidden="true" />} exact>
+        <Item to={paths.project(project)} icon={<Picture size={16} aria-hidden="true" />} exact>
           {micros.length ? "All Micros" : "First Micro"}
         </Item>
       </Group>

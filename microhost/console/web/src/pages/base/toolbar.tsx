@@ -49,7 +49,7 @@ function told(pending: Row[]): string {
   const parts = [
     fresh ? `${fresh} new` : "",
     pending.length - fresh ? `${pending.length - fresh} edited` : "",
-    renamed ? `${plural(renamed, "key")} changed: stored anew, then deleted under the old key` : "",
+    renamed ? `${plural(renamed, "key")} changed` : "",
   ];
   return parts.filter(Boolean).join(", ");
 }

@@ -9,6 +9,7 @@ import {
   filterEntries,
   prefixOf,
   readFolder,
+  shown,
   wrongDriveName,
 } from "./names";
 
@@ -56,10 +57,17 @@ describe("folders", () => {
   ])("typed as %j are %j", (text, read) => expect(readFolder(text)).toEqual(read));
 });
 
+describe("a name", () => {
+  it("is shown in the order of its letters, whatever turns them round", () =>
+    expect(shown("a\u202egpj.exe\u2066")).toBe("a⟨202E⟩gpj.exe⟨2066⟩"));
+  it("in Arabic stays as it is", () => expect(shown("صورة.jpg")).toBe("صورة.jpg"));
+});
+
 describe("a Drive's name", () => {
   it.each([
     ["photos", undefined],
     [" ", "A Drive needs a name."],
+    ["..", "A Drive cannot be called so."],
     ["a/b", "A Drive's name may not hold '/'."],
     ["x".repeat(129), "A name has at most 128 bytes, not 129."],
   ])("%j: %s", (name, wrong) => expect(wrongDriveName(name)).toBe(wrong));

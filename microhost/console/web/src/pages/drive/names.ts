@@ -16,6 +16,7 @@ export interface Crumb {
 /** An empty part of a name ("a//b") needs something to click on. */
 const NAMELESS = "(no name)";
 const CONTROL = /\p{Cc}|\u2028|\u2029/u;
+const TURNING = /[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]/g;
 const NAME_BYTES_MAX = 1024;
 const DRIVE_BYTES_MAX = 128;
 
@@ -60,6 +61,11 @@ export function entriesOf(names: readonly string[], prefix: string): Entry[] {
   });
 }
 
+/** Write out what would turn the letters of a name round: "\u202egpj.exe" would look like a picture's name. */
+export function shown(label: string): string {
+  return label.replace(TURNING, (mark) => `⟨${mark.charCodeAt(0).toString(16).toUpperCase()}⟩`);
+}
+
 /** Keep the entries in whose label every word occurs. */
 export function filterEntries(entries: readonly Entry[], text: string): Entry[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -77,6 +83,8 @@ export function readFolder(text: string): { prefix: string } | { wrong: string }
 /** Say what is wrong with a Drive's name, undefined when nothing is. */
 export function wrongDriveName(name: string): string | undefined {
   if (!name.trim()) return "A Drive needs a name.";
+  // the browser would take them out of every address
+  if (name === "." || name === "..") return "A Drive cannot be called so.";
   if (name.includes("/")) return "A Drive's name may not hold '/'.";
   return check(name, DRIVE_BYTES_MAX)?.wrong;
 }

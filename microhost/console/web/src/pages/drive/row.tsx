@@ -3,7 +3,7 @@ import { Link } from "wouter-preact";
 import style from "./drive.module.css";
 import { type DriveAt, downloadAddress } from "./files";
 import { kindOf, previewOf } from "./kinds";
-import type { Entry } from "./names";
+import { type Entry, shown } from "./names";
 
 const PICTURES = { image: ImageIcon, audio: Music, video: Film, pdf: FileText, text: FileText };
 
@@ -27,7 +27,7 @@ export function Row({
   const Picture = kind === "folder" ? Folder : preview ? PICTURES[preview.kind] : FileIcon;
   const inner = (
     <>
-      <Picture size={16} aria-hidden="true" /> <span>{label}</span>
+      <Picture size={16} aria-hidden="true" /> <span>{shown(label)}</span>
     </>
   );
   return (

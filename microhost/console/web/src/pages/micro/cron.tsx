@@ -151,7 +151,12 @@ function SetSchedule({ micro, reload }: PartProps) {
       <div class={styles.inline}>
         <TextField
           label={micro.cron ? "Another schedule" : "Run"}
-          help="A rate such as 10 minutes, or six cron fields such as 0 10 * * ? *; in UTC."
+          help={
+            <>
+              A rate such as <code>10 minutes</code>, or six cron fields such as <code>0 10 * * ? *</code>; in
+              UTC.
+            </>
+          }
           error={setting.error?.sentences.join(" ")}
           required
           spellcheck={false}

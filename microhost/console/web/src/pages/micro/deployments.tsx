@@ -109,11 +109,11 @@ function List({ deployments, ...acts }: ListProps) {
             <tr>
               <th>Number</th>
               <th>Made</th>
-              <th>Runtime</th>
-              <th class="number">Files</th>
-              <th class="number">Code</th>
+              <th class="roomy">Runtime</th>
+              <th class="number roomy">Files</th>
+              <th class="number roomy">Code</th>
               <th>
-                <span class="visually-hidden">Acts</span>
+                <span class="visually-hidden">Actions</span>
               </th>
             </tr>
           </thead>
@@ -147,9 +147,9 @@ function Row({
       <td>
         <Time at={created_at} />
       </td>
-      <td>{runtime}</td>
-      <td class="number">{files.toLocaleString("en")}</td>
-      <td class="number">{bytes(code_bytes)}</td>
+      <td class="roomy">{runtime}</td>
+      <td class="number roomy">{files.toLocaleString("en")}</td>
+      <td class="number roomy">{bytes(code_bytes)}</td>
       <td>
         <div class={styles.acts}>
           <Button

@@ -154,9 +154,9 @@ function Table({ micro, all, domains }: { micro: Micro; all: Domain[]; domains: 
               <th>Domain</th>
               <th>State</th>
               <th>Points to</th>
-              <th>Added</th>
+              <th class="roomy">Added</th>
               <th>
-                <span class="visually-hidden">Acts</span>
+                <span class="visually-hidden">Actions</span>
               </th>
             </tr>
           </thead>
@@ -168,7 +168,7 @@ function Table({ micro, all, domains }: { micro: Micro; all: Domain[]; domains: 
                   <span class={`badge dot ${state === "reachable" ? "good" : "warn"}`}>{state}</span>
                 </td>
                 <td class="mono">{points_to ?? "nothing yet"}</td>
-                <td>
+                <td class="roomy">
                   <Time at={created_at} />
                 </td>
                 <td class="number">

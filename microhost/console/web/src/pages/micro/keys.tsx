@@ -72,9 +72,9 @@ function KeyTable({ keys, onDelete }: { keys: ApiKey[]; onDelete: (name: string)
             <th>Name</th>
             <th>Description</th>
             <th>Begins with</th>
-            <th>Made</th>
+            <th class="roomy">Made</th>
             <th>
-              <span class="visually-hidden">Acts</span>
+              <span class="visually-hidden">Actions</span>
             </th>
           </tr>
         </thead>
@@ -84,7 +84,7 @@ function KeyTable({ keys, onDelete }: { keys: ApiKey[]; onDelete: (name: string)
               <td>{name}</td>
               <td class="soft">{description}</td>
               <td class="mono">{prefix}</td>
-              <td>
+              <td class="roomy">
                 <Time at={created} />
               </td>
               <td class="number">

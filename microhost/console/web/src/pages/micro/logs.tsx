@@ -101,11 +101,11 @@ function Standing({ followed, paused }: { followed: Followed; paused: boolean })
   if (paused)
     return (
       <span class="badge dot warn">
-        paused{followed.waiting > 0 && `, ${followed.waiting.toLocaleString("en")} new`}
+        Paused{followed.waiting > 0 && `, ${followed.waiting.toLocaleString("en")} new`}
       </span>
     );
-  if (followed.state === "live") return <span class="badge dot good">live</span>;
-  return <span class="badge dot">{followed.state === "lost" ? "connecting again…" : "connecting…"}</span>;
+  if (followed.state === "live") return <span class="badge dot good">Live</span>;
+  return <span class="badge dot">{followed.state === "lost" ? "Connecting again…" : "Connecting…"}</span>;
 }
 
 /** The newest stands at the end, which stays in view for as long as its reader is there. */

@@ -77,6 +77,9 @@ export function TokensTab() {
   );
 }
 
+/** What a narrow screen does without. */
+const LESS = ["User", "Made"];
+
 const nameOf = (token: Token) => token.name || token.id;
 
 function TokenTable({ tokens, onDelete }: { tokens: Token[]; onDelete: (token: Token) => void }) {
@@ -86,7 +89,7 @@ function TokenTable({ tokens, onDelete }: { tokens: Token[]; onDelete: (token: T
         <thead>
           <tr>
             {["Name", "User", "Made", "Last used", "Expires"].map((head) => (
-              <th key={head} scope="col">
+              <th key={head} scope="col" class={LESS.includes(head) ? "roomy" : undefined}>
                 {head}
               </th>
             ))}
@@ -99,8 +102,8 @@ function TokenTable({ tokens, onDelete }: { tokens: Token[]; onDelete: (token: T
           {tokens.map((token) => (
             <tr key={token.id}>
               <td>{token.name || <code>{token.id}</code>}</td>
-              <td>{token.user}</td>
-              <td class="soft">
+              <td class="roomy">{token.user}</td>
+              <td class="soft roomy">
                 <Time at={token.created_at} />
               </td>
               <td class="soft">{token.last_used_at ? <Time at={token.last_used_at} /> : "never"}</td>

@@ -37,6 +37,11 @@ describe("classify", () => {
   });
 });
 
+describe("a very large body", () => {
+  it("is not laid out", () =>
+    expect(classify(text(`[${"1,".repeat(500_000)}1]`), typed("application/json")).kind).toBe("text"));
+});
+
 describe("a form of several parts", () => {
   const type = typed('multipart/form-data; charset=utf-8; boundary="x--y"');
   const part = (head: string, value: string) =>
@@ -72,7 +77,17 @@ describe("prettyJson", () => {
 
   it("does not fill the memory with the indentation of brackets", () => {
     const deep = "[".repeat(5000) + "]".repeat(5000);
-    expect(prettyJson(deep)!.length).toBeLessThan(1_000_000);
+    const wide = `${"[".repeat(39)}${"0,".repeat(5000)}0${"]".repeat(39)}`;
+    for (const raw of [deep, wide]) {
+      const pretty = prettyJson(raw)!;
+      expect(pretty.length).toBeLessThanOrEqual(8 * raw.length);
+      expect(pretty.replace(/\s/g, "")).toBe(raw);
+    }
+  });
+
+  it("lays out the outer levels when the inner ones have no room", () => {
+    const raw = `{"a":1,"b":${"[".repeat(90)}${"0,".repeat(90)}0${"]".repeat(90)}}`;
+    expect(prettyJson(raw)).toMatch(/^\{\n {2}"a": 1,\n {2}"b": \[\n {4}\[\n/);
   });
 });
 

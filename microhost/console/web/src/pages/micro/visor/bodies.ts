@@ -14,8 +14,11 @@ export type Shown =
 /** Pictures that hold pixels only: an SVG is a document, and is shown as its text. */
 const PICTURES = /^image\/(png|jpeg|gif|webp|avif|bmp|x-icon|vnd\.microsoft\.icon)$/;
 const HEX_COLUMNS = 16;
-/** Deeper levels stand no further to the right: a body of brackets alone would fill the memory with indentation. */
-const INDENTED_LEVELS = 40;
+/** Deeper levels stand in one line; so many, or fewer: indentation must not fill the memory. */
+const INDENTED_LEVELS = [40, 12, 4];
+const GROWTH = 8;
+/** Larger JSON is shown as it is: laying it out would hold up the page. */
+const LAID_OUT_MOST = 1_000_000;
 
 /** Say as what a body is shown. What was cut is no picture, and mostly no JSON any more. */
 export function classify(body: RecordedBody, headers: Headers): Shown {
@@ -30,7 +33,7 @@ export function classify(body: RecordedBody, headers: Headers): Shown {
   if (/^application\/x-www-form-urlencoded$/.test(type)) return { kind: "form", fields: readForm(raw), raw };
   const parts = readMultipart(raw, headerValue(headers, "content-type"));
   if (parts) return { kind: "form", fields: parts, raw };
-  const pretty = looksLikeJson(type, raw) ? prettyJson(raw) : null;
+  const pretty = looksLikeJson(type, raw) && raw.length <= LAID_OUT_MOST ? prettyJson(raw) : null;
   return pretty === null ? { kind: "text", raw } : { kind: "json", pretty, raw };
 }
 
@@ -45,22 +48,28 @@ export function prettyJson(raw: string): string | null {
   } catch {
     return null;
   }
-  return layOut(raw);
+  for (const levels of INDENTED_LEVELS) {
+    const laidOut = layOut(raw, levels);
+    if (laidOut.length <= raw.length * GROWTH) return laidOut;
+  }
+  return raw;
 }
 
 const JSON_PIECES = /"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
 
 /** Only white space changes: JSON.stringify would round large numbers and drop doubled names. */
-function layOut(raw: string): string {
+function layOut(raw: string, levels: number): string {
   let depth = 0;
   let before = "";
   const parts: string[] = [];
-  const line = () => parts.push("\n", "  ".repeat(Math.min(depth, INDENTED_LEVELS)));
+  const line = () => depth <= levels && parts.push("\n", "  ".repeat(depth));
   for (const [piece] of raw.matchAll(JSON_PIECES)) {
     const opens = before === "{" || before === "[";
     if (piece === "}" || piece === "]") {
-      depth -= 1;
-      if (!opens) line();
+      if (!opens && depth <= levels) {
+        depth -= 1;
+        line();
+      } else depth -= 1;
     } else if (opens || before === ",") line();
     parts.push(piece === ":" ? ": " : piece);
     if (piece === "{" || piece === "[") depth += 1;

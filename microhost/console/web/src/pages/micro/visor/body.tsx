@@ -11,6 +11,8 @@ import { useUnpacked } from "./unpacking";
 import styles from "./visor.module.css";
 
 const FIRST_BYTES = 2048;
+/** Much more text in one box holds up the page while it is laid out. */
+const FIRST_CHARACTERS = 200_000;
 
 /** A body as it is best read; everything in it is shown, and nothing of it is run. */
 export function BodyView({ body, headers }: { body: RecordedBody; headers: Headers }) {
@@ -69,10 +71,19 @@ function Content({ shown, raw }: { shown: Shown; raw: boolean }) {
 
 /** A text in a box that can be scrolled, by keyboard too. */
 export function Text({ text, label = "Body", exact }: { text: string; label?: string; exact?: boolean }) {
+  const [all, setAll] = useState(false);
+  const cut = !all && text.length > FIRST_CHARACTERS;
   return (
-    <Scrolled label={label} class={styles.text}>
-      <pre class={exact ? styles.exact : undefined}>{text}</pre>
-    </Scrolled>
+    <>
+      <Scrolled label={label} class={styles.text}>
+        <pre class={exact ? styles.exact : undefined}>{cut ? text.slice(0, FIRST_CHARACTERS) : text}</pre>
+      </Scrolled>
+      {cut && (
+        <Button small onClick={() => setAll(true)}>
+          Show all {text.length.toLocaleString("en")} characters
+        </Button>
+      )}
+    </>
   );
 }
 

@@ -1,7 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { RecordedRequest } from "../../../lib/types";
 import { curl, quote } from "./curl";
+
+// a busy machine takes its time to start a shell
+vi.setConfig({ testTimeout: 60_000 });
 
 const NO_BODY = { text: null, base64: null, bytes: 0, cut: false };
 
@@ -12,7 +15,15 @@ function request(given: Partial<RecordedRequest>): RecordedRequest {
 /** What a real bash takes the words of a command for, `curl` and `base64` as they are. */
 function words(command: string): string[] {
   const script = `curl() { printf '%s\\0' "$@"; }\n${command}`;
-  return execFileSync("bash", ["-c", script], { encoding: "utf8" }).split("\0").slice(0, -1);
+  return bash(script).split("\0").slice(0, -1);
+}
+
+function bash(script: string): string {
+  return execFileSync("bash", ["--norc", "-c", script], {
+    encoding: "utf8",
+    env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
 }
 
 describe("quote", () => {
@@ -27,11 +38,7 @@ describe("quote", () => {
     "\\x41 \\'",
     "\u001bf0",
   ])("gives %j to a shell as it is", (text) => {
-    const echoed = execFileSync("bash", ["-c", `printf %s ${quote(text)}`], {
-      encoding: "utf8",
-      env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8" },
-    });
-    expect(echoed).toBe(text);
+    expect(bash(`printf %s ${quote(text)}`)).toBe(text);
   });
 
   it("writes nothing that a terminal would obey", () => {
