@@ -36,6 +36,16 @@ app = FastAPI()
 async def root():
     return "Hello World!"
 """
+HELLO_EXPRESS = """
+const express = require('express');
+const app = express();
+
+app.get('/', async (req, res) => {
+  res.send('Hello World');
+});
+
+module.exports = app;
+"""
 CRON_JOB = """
 from deta import app
 
@@ -142,6 +152,32 @@ def test_getting_started(shell: Shell, host: Host) -> None:
     assert (closed.status_code, closed.json()) == (401, {"errors": ["Unauthorized"]})
     assert shell.type("deta auth disable") == "Successfully disabled http auth\n"
     assert micro.call().text == "Hello World"
+
+
+def test_getting_started_with_node(shell: Shell, host: Host) -> None:
+    shown = details_in(shell.type("deta new --node first_node"))
+    assert (shown["name"], shown["runtime"][:4], shown["http_auth"]) == ("first_node", "node", "enabled")
+    shell.type("cd first_node")
+    shell.type("deta auth disable")
+    micro = micro_at(host, shown)
+    assert micro.call().text == "Hello from a new Micro!\n"
+    (shell.at / "first_node" / "index.js").write_text(HELLO_EXPRESS)
+    (shell.at / "first_node" / "package.json").write_text('{"dependencies": {"express": "^4.17.1"}}')
+    (shell.at / "first_node" / "node_modules" / "express").mkdir(parents=True)
+    (shell.at / "first_node" / "node_modules" / "express" / "index.js").write_text("throw 1")
+    screen = shell.type("deta deploy")
+    assert "Updating dependencies...\n" in screen and "Successfully deployed changes\n" in screen
+    assert micro.call().text == "Hello World"
+
+
+def test_a_directory_with_an_index_js_becomes_a_micro_of_node(shell: Shell, host: Host) -> None:
+    shell.type("mkdir express-webhook && cd express-webhook")
+    (shell.at / "express-webhook" / "index.js").write_text(
+        "const { app } = require('deta'); app.lib.run((event) => event.json); module.exports = app;"
+    )
+    shown = details_in(shell.type("deta new"))
+    assert shown["runtime"].startswith("node")
+    assert '"a": "1"' in shell.type("deta run -- --a 1")
 
 
 def test_fastapi(shell: Shell, host: Host) -> None:

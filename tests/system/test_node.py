@@ -242,3 +242,71 @@ def test_nothing_but_tmp_can_be_written(new_micro: MakeMicro) -> None:
     """
     micro.must_deploy(zip_files({"index.js": code}))
     assert micro.call().json() == ["/tmp/x"]
+
+
+def test_an_executor_of_node_has_no_right_that_another_lacks(new_micro: MakeMicro) -> None:
+    micro = new_micro(runtime="node")
+    code = """
+    const fs = require('fs');
+    const { spawnSync } = require('child_process');
+    module.exports = (q, s) => {
+      const status = fs.readFileSync('/proc/self/status', 'utf8');
+      const of = (name) => status.split(name + ':')[1].trim().split(/[^0-9a-f]/)[0];
+      const tried = (...command) => spawnSync(command[0], command.slice(1)).status;
+      s.end(JSON.stringify({
+        caps: [of('CapEff'), of('CapPrm'), of('CapInh'), of('CapAmb')], seccomp: of('Seccomp'), noNew: of('NoNewPrivs'),
+        uid: process.getuid(), pid: process.pid < 100, launcher: fs.readdirSync('/x'),
+        userns: tried('unshare', '-U', 'true') !== 0, mount: tried('mount', '-t', 'tmpfs', 'x', '/tmp') !== 0,
+        chroot: tried('chroot', '/tmp', '/bin/true') !== 0, works: tried('true') === 0,
+      }));
+    };
+    """
+    micro.must_deploy(zip_files({"index.js": code}))
+    assert micro.call().json() == {
+        "caps": ["0" * 16] * 4,
+        "seccomp": "2",
+        "noNew": "1",
+        "uid": 1000,
+        "pid": True,
+        "launcher": [],
+        "userns": True,
+        "mount": True,
+        "chroot": True,
+        "works": True,
+    }
+
+
+def test_threads_children_and_the_pool_of_node_work(new_micro: MakeMicro) -> None:
+    micro = new_micro(runtime="node")
+    code = """
+    const { Worker } = require('worker_threads');
+    const { execFile } = require('child_process');
+    const crypto = require('crypto');
+    const worker = () => new Promise((resolve) => new Worker('require("worker_threads").parentPort.postMessage(1)',
+      { eval: true }).once('message', resolve));
+    const child = () => new Promise((resolve) => execFile('echo', ['2'], (error, out) => resolve(Number(out))));
+    const pool = () => new Promise((resolve) => crypto.scrypt('a', 'b', 8, (error, key) => resolve(key.length)));
+    module.exports = async (q, s) => s.end(JSON.stringify(await Promise.all([worker(), child(), pool()])));
+    """
+    micro.must_deploy(zip_files({"index.js": code}))
+    assert micro.call().json() == [1, 2, 8]
+
+
+def test_no_more_than_1024_tasks(new_micro: MakeMicro) -> None:
+    micro = new_micro(runtime="node")
+    code = """
+    const { spawn } = require('child_process');
+    module.exports = (q, s) => {
+      if (q.url === '/') return s.end('ok');
+      let left = 3000;
+      const next = () => {
+        if (left-- === 0) return s.end('never refused');
+        spawn('sleep', ['60']).on('error', (error) => { left = -1; s.end(error.code); });
+        if (left > 0) setImmediate(next);
+      };
+      next();
+    };
+    """
+    micro.must_deploy(zip_files({"index.js": code}))
+    assert micro.call("/bomb").text == "EAGAIN"
+    assert micro.call("/").text == "ok"

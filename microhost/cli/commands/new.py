@@ -37,12 +37,12 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Say what will be made. `runtime` None lets the server choose; `starter`: the code is ours."""
+    """Say what will be made; `starter`: the code is ours."""
 
     root: Path
     name: str
     language: str
-    runtime: str | None
+    runtime: str
     starter: bool
 
 
@@ -103,8 +103,7 @@ def decide(wish: Wish, names: Collection[str]) -> Decision:
                 f"'{wish.path}' has '{starters.ENTRIES[entries[0]]}', which is no {wanted} Micro's entry.",
                 f"Leave the runtime out, or use another directory: deta new --{wanted} PATH",
             )
-        runtime = wish.runtime or (entries[0] if wish.language else None)
-        return _decision(wish, wish.path, entries[0], runtime=runtime, starter=False)
+        return _decision(wish, wish.path, entries[0], starter=False)
     if wanted is None:
         raise _usage(
             f"'{wish.path}' has no entry file ('main.py' or 'index.js').",
@@ -116,14 +115,12 @@ def decide(wish: Wish, names: Collection[str]) -> Decision:
             "Give a name: its starter app gets a directory of that name here (--name NAME).",
         )
     root = wish.path / (wish.name or "") if visible else wish.path
-    return _decision(wish, root, wanted, runtime=wish.runtime or wanted, starter=True)
+    return _decision(wish, root, wanted, starter=True)
 
 
-def _decision(wish: Wish, root: Path, language: str, *, runtime: str | None, starter: bool) -> Decision:
+def _decision(wish: Wish, root: Path, language: str, *, starter: bool) -> Decision:
     name = wish.name or root.absolute().name
-    if language == "python" and runtime is None:
-        runtime = "python"
-    return Decision(root, name, language, runtime, starter)
+    return Decision(root, name, language, wish.runtime or language, starter)
 
 
 def _create(session: Session, chosen: Decision, project: str) -> micro_directory.MicroDirectory:
@@ -170,7 +167,7 @@ def _deploy_first(session: Session, micro: micro_directory.MicroDirectory, chose
 
 
 def _ask_server(session: Session, chosen: Decision, project: str) -> dict[str, object]:
-    body = {"name": chosen.name, **({"runtime": chosen.runtime} if chosen.runtime else {})}
+    body = {"name": chosen.name, "runtime": chosen.runtime}
     try:
         return dict(session.api.post(f"/projects/{segment(project)}/micros", body))
     except CliError as error:

@@ -24,7 +24,7 @@ def decided(
 
 def test_an_entry_file_decides_the_language() -> None:
     assert decided("main.py", "x.txt") == Decision(HERE, "place", "python", "python", False)
-    assert decided("index.js") == Decision(HERE, "place", "node", None, False)
+    assert decided("index.js") == Decision(HERE, "place", "node", "node", False)
 
 
 def test_a_runtime_is_asked_for_as_it_was_typed() -> None:

@@ -12,7 +12,7 @@ export function FirstCode({ micro }: { micro: Micro }) {
       "Take the Micro into a new directory",
       deta(`clone --name ${directory} --project ${shellWord(micro.project_name)}`),
     ],
-    ["Write your app there: a main.py with an app in it", `cd ${directory}`],
+    ["Write your app there: a main.py or index.js with an app in it", `cd ${directory}`],
     ["Send it; it is live when the command ends", "deta deploy"],
   ] as const;
   return (

@@ -31,7 +31,7 @@ export function FirstMicro({ project, busy, onSample, onNew }: FirstMicroProps) 
           </Button>
         </div>
       </Card>
-      <Card title="Deploy your own" help="In a terminal, in the directory with your main.py.">
+      <Card title="Deploy your own" help="In a terminal, in the directory with your main.py or index.js.">
         <ol class={styles.steps}>
           {commandsFor(project).map(([what, command]) => (
             <li key={command}>
