@@ -24,13 +24,14 @@ from typing import Any
 from tests.bench.commands import measure_command
 from tests.bench.load import Load, press
 from tests.bench.machine import descendants, look_at_noise, memory_mb
+from tests.bench.node import measure_node
 from tests.bench.products import measure_base, measure_drive
 from tests.bench.report import Report
 from tests.bench.rivals import Rival, gunicorn, serving, time_to_first_answer_s, uvicorn
 from tests.bench.visor import measure_visor
 from tests.driving import Host, Micro, wait_until, zip_app
 
-PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive", "visor", "command")
+PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive", "visor", "command", "node")
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 CONNECTIONS = 4
 SLEEPERS = 6
@@ -74,6 +75,10 @@ def main() -> None:
             measure_drive(report, host, project)
         if "visor" in wanted:
             measure_visor(report, host, project, seconds=options.seconds, rounds=options.rounds)
+        if "node" in wanted:
+            measure_node(
+                report, host, project, _first_call_ms, seconds=options.seconds, rounds=options.rounds
+            )
     noise = look_at_noise()
     print(f"\nnoise after:  {noise.text()}")
     report.raw["noise_after"] = asdict(noise)

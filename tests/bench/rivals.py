@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ class Rival:
     name: str
     app: str
     command: tuple[str, ...]
+    directory: Path | None = None  # where it stands, if not in tests/apps
 
 
 def uvicorn(app: str, workers: int) -> Rival:
@@ -69,9 +71,18 @@ def time_to_first_answer_s(rival: Rival) -> float:
 
 
 def _start(rival: Rival, port: int, cores: str | None) -> subprocess.Popen[bytes]:
-    where = ("--bind", f"127.0.0.1:{port}") if "gunicorn" in rival.command[0] else ("--port", str(port))
+    where: tuple[str, ...] = ("--port", str(port))
+    if "gunicorn" in rival.command[0]:
+        where = ("--bind", f"127.0.0.1:{port}")
+    elif rival.command[0] == "node":
+        where = ()
     pinned = ("taskset", "-c", cores) if cores else ()
-    return subprocess.Popen([*pinned, *rival.command, *where], cwd=APPS / rival.app, stdin=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [*pinned, *rival.command, *where],
+        cwd=rival.directory or APPS / rival.app,
+        env={**os.environ, "PORT": str(port)},
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
