@@ -52,6 +52,12 @@ KEPT = (
 )
 LISTS = ("dependencies", "optionalDependencies", "peerDependencies")
 QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--omit=dev")
+# npm's own waits, 10 s and longer before it asks again, would spend an install's deadline
+PATIENCE = {
+    "NPM_CONFIG_FETCH_RETRIES": "2",
+    "NPM_CONFIG_FETCH_RETRY_MINTIMEOUT": "500",
+    "NPM_CONFIG_FETCH_RETRY_MAXTIMEOUT": "3000",
+}
 # a version that is a place: in the bundle, which an install does not see, or a link to it
 LOCAL = re.compile(r"(?i)(file|link|workspace|portal):|\.{0,2}/|~/")
 HIDDEN_LINE = re.compile(
@@ -61,11 +67,13 @@ HIDDEN_LINE = re.compile(
 
 def tool(environment: Mapping[str, str]) -> Tool:
     """Describe npm, with the operator's settings for its registry."""
+    settings = npm_environment(environment)
     return Tool(
         name="node",
         cache="npm",
-        settings=npm_environment(environment),
-        environment={"NPM_CONFIG_CACHE": "/cache", "NPM_CONFIG_USERCONFIG": "/dev/null", "CI": "1"},
+        settings=settings,
+        environment={"NPM_CONFIG_CACHE": "/cache", "NPM_CONFIG_USERCONFIG": "/dev/null", "CI": "1"}
+        | {name: value for name, value in PATIENCE.items() if name not in settings},
         hidden_line=HIDDEN_LINE,
     )
 
@@ -220,8 +228,9 @@ def _explain(said: str, work: Work) -> InstallError:
         "EINVALIDPACKAGENAME": f"{PACKAGE} names a package by no valid name; the log says which.",
         "EINVALIDTAGNAME": f"{PACKAGE} wants a version that is none; the log says of which package.",
         "EUNSUPPORTEDPROTOCOL": f"{PACKAGE} names a package by an address that npm cannot install; publish it.",
-        "EFBIG": too_large(work.place.bytes_max),
     }
+    if "EFBIG" in said or "SIGXFSZ" in said:
+        return InstallError(too_large(work.place.bytes_max))
     if code in sentences:
         return InstallError(sentences[code])
     if code in (

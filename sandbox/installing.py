@@ -216,7 +216,7 @@ def _policy(work: Work) -> policy.InstallPolicy:
     settings = work.tool.settings
     environment = {name: value for name, value in settings.items() if not name.upper().endswith("_PROXY")} | {
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), work.proxy),
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{Path(work.request.interpreter.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": policy.TMP,
         "TMPDIR": policy.TMP,
         "LANG": "C.UTF-8",
