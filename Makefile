@@ -61,6 +61,7 @@ check: setup  ## style, types and the direction of imports
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(if $(NODE_IS_RECENT),cd $(WEB) && npm run --silent check && npm run --silent test)
+	$(if $(NODE_IS_RECENT),cd runtimes/node && $(CURDIR)/$(WEB)/node_modules/.bin/biome check --error-on-warnings .)
 
 test: setup  ## the whole suite but the long soaks (about ten minutes)
 	$(RUN) pytest -q -m "not long" $(PYTEST)

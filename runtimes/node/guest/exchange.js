@@ -34,7 +34,7 @@ class ClientSocket extends Duplex {
 
   _read() {}
 
-  _write(piece, encoding, done) {
+  _write(_piece, _encoding, done) {
     done();
   }
 
@@ -132,9 +132,9 @@ class Exchange {
   /** Learn that the host reads again. */
   drained() {
     const { response } = this;
-    const flag = (NEED_DRAIN ??= Object.getOwnPropertySymbols(response).find((each) => each.description === 'kNeedDrain'));
-    if (response.writableEnded || !(flag && response[flag])) return;
-    response[flag] = false;
+    NEED_DRAIN ??= Object.getOwnPropertySymbols(response).find((each) => each.description === 'kNeedDrain');
+    if (response.writableEnded || !(NEED_DRAIN && response[NEED_DRAIN])) return;
+    response[NEED_DRAIN] = false;
     response.emit('drain');
   }
 
@@ -154,9 +154,11 @@ class Exchange {
   }
 
   _makeRequest(fields, body) {
-    const socket = (this._socket = new ClientSocket(fields));
+    const socket = new ClientSocket(fields);
+    this._socket = socket;
     socket.on('error', () => {});
-    const request = (this.request = new http.IncomingMessage(socket));
+    const request = new http.IncomingMessage(socket);
+    this.request = request;
     request.method = fields[1];
     request.url = fields[2];
     request.httpVersion = '1.1';
@@ -174,10 +176,11 @@ class Exchange {
   }
 
   _makeResponse() {
-    const response = (this.response = new http.ServerResponse(this.request));
+    const response = new http.ServerResponse(this.request);
+    this.response = response;
     response._storeHeader = (firstLine, headers) => this._storeHead(firstLine, headers);
     response._send = (data, encoding, callback) => this._send(data, encoding, callback);
-    response._writeRaw = (data, encoding, callback) => {
+    response._writeRaw = (_data, encoding, callback) => {
       // 100 Continue and its like are between the client and the gateway
       const done = typeof encoding === 'function' ? encoding : callback;
       if (typeof done === 'function') process.nextTick(done);
@@ -208,7 +211,9 @@ class Exchange {
       if (lower === 'transfer-encoding') return; // the gateway's
       head += NUL + lower + NUL + value;
     };
-    const addAll = (name, value) => (Array.isArray(value) ? value.forEach((each) => add(name, each)) : add(name, value));
+    const addAll = (name, value) => {
+      for (const each of Array.isArray(value) ? value : [value]) add(name, each);
+    };
     const set = response.getRawHeaderNames();
     for (const name of set) addAll(name, response.getHeader(name));
     if (set.length === 0 && given) {

@@ -35,7 +35,10 @@ function describe(error) {
   let whole;
   try {
     whole = error instanceof Error ? `${error.name}: ${error.message}` : `The value ${util.inspect(error, { depth: 1 })}`;
-    whole = whole.split(/\s+/).join(' ').replace(/[.: ]+$/, '');
+    whole = whole
+      .split(/\s+/)
+      .join(' ')
+      .replace(/[.: ]+$/, '');
   } catch {
     whole = 'A value that cannot be shown'; // getters and toString are the user's
   }
@@ -46,7 +49,13 @@ function describe(error) {
 function userStack(error) {
   try {
     const text = error instanceof Error ? util.inspect(error) : '';
-    return shorten(text.split('\n').filter((line) => !isOurs(line)).join('\n'), STACK_CHARACTERS);
+    return shorten(
+      text
+        .split('\n')
+        .filter((line) => !isOurs(line))
+        .join('\n'),
+      STACK_CHARACTERS,
+    );
   } catch {
     return '';
   }

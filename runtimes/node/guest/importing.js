@@ -58,7 +58,10 @@ async function load(entry) {
 
 /** Tell whether a file without "type": "module" has the syntax of one; `import` may know what to do with it. */
 function isModuleSyntax(error) {
-  return error instanceof SyntaxError && /Cannot use import statement|Unexpected token 'export'|Cannot use 'import\.meta'/.test(error.message);
+  return (
+    error instanceof SyntaxError &&
+    /Cannot use import statement|Unexpected token 'export'|Cannot use 'import\.meta'/.test(error.message)
+  );
 }
 
 async function offerOf(exported, micro) {
@@ -85,7 +88,11 @@ function importFault(error, micro) {
     const name = /Cannot find (?:module|package) '([^']+)'/.exec(error.message)?.[1];
     if (name !== undefined) {
       const next = /^[./]/.test(name) ? 'is the file in the bundle?' : 'list it in the dependencies of package.json.';
-      return new Fault('exception', `'${ENTRY}' cannot be loaded: there is no module '${name}'; ${next}${tail}`, userStack(error));
+      return new Fault(
+        'exception',
+        `'${ENTRY}' cannot be loaded: there is no module '${name}'; ${next}${tail}`,
+        userStack(error),
+      );
     }
   }
   return new Fault('exception', `'${ENTRY}' cannot be loaded: ${describe(error)}.${tail}`, userStack(error));

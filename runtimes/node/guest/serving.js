@@ -77,7 +77,7 @@ class Executor {
   _request(meta, body) {
     const { answer } = this._offer;
     if (answer === null) {
-      this._fault(new Fault('no_handler', "index.js exports no app that answers requests; it has run or cron handlers only."));
+      this._fault(new Fault('no_handler', 'index.js exports no app that answers requests; it has run or cron handlers only.'));
       return;
     }
     const exchange = new Exchange(meta, body, this._channel, (fault) => (fault ? this._fault(fault) : this._over()));
@@ -106,7 +106,7 @@ class Executor {
     call.run(this._offer).then(
       (frames) => {
         if (this._execution !== call) return;
-        frames.forEach((each) => this._channel.write(each));
+        for (const each of frames) this._channel.write(each);
         this._channel.write(frame('e'));
         this._over();
       },
