@@ -101,6 +101,7 @@ class RunPolicy:
     network_is_entered: bool = (
         False  # the launcher has moved to the sandbox's network; else bubblewrap makes one
     )
+    launches: bool = False  # executors become programs of another language
     dependencies: str | None = None  # shown at /dependencies; else that is an empty directory
     seccomp_fd: int | None = None  # None only in a known-bad twin
     hostname: str = HOSTNAME
@@ -175,7 +176,7 @@ def run_arguments(policy: RunPolicy) -> list[str]:
 
 def run_command(policy: RunPolicy) -> list[str]:
     """Give the program of a Micro's sandbox: no site-packages, no user's settings, no bytecode written."""
-    return [policy.interpreter, "-I", "-S", "-B", BOOT]
+    return [policy.interpreter, "-I", "-S", "-B", BOOT, *(("/", "launch") if policy.launches else ())]
 
 
 def node_program(executable: str, *, memory_bytes: int) -> list[str]:

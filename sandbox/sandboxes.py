@@ -209,6 +209,7 @@ class Sandbox:
             interpreter=self.order.interpreter.executable,
             prefixes=self._prefixes(),
             network_is_entered=True,
+            launches=self.order.node is not None,
             runtime=self._means.runtime,
             etc=self._means.etc,
             dependencies=self.order.dependencies,

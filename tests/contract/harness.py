@@ -73,14 +73,16 @@ class Guest:
         self._executors: list[Executor] = []
 
     @classmethod
-    def start(cls, python: str, root: Path, *, environment: Mapping[str, str] | None = None) -> Guest:
+    def start(
+        cls, python: str, root: Path, *, environment: Mapping[str, str] | None = None, launches: bool = False
+    ) -> Guest:
         """Start boot with `root` in the place of `/`, and wait for its `B`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = root / "boot.log"
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         pid = os.posix_spawn(
             python,
-            [python, "-I", "-S", "-B", str(BOOT), str(root)],
+            [python, "-I", "-S", "-B", str(BOOT), str(root), *(["launch"] if launches else [])],
             {"PATH": os.defpath, "HOME": str(root), "LANG": "C.UTF-8", **(environment or {})},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ def start_node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start
         (root / "node_modules" / "detalib").symlink_to(RUNTIME / "packages" / "detalib")
         files = {"index.js": bundle} if isinstance(bundle, str) else bundle
         write_files(root / "micro", {name: textwrap.dedent(text) for name, text in files.items()})
-        guests.append(Guest.start(sys.executable, root))
+        guests.append(Guest.start(sys.executable, root, launches=True))
         attached = guests[-1].attach(
             "fresh", environment, program=[request.param.executable, str(RUNTIME / "boot.js")]
         )
@@ -722,9 +723,33 @@ def test_what_is_printed_arrives_before_the_end_of_its_execution(ready: StartNod
     assert executor.stderr_so_far() == "err\n"
 
 
+ORDERS = [
+    b'A{"mode": "fork", "program": ["/bin/true"]}',
+    b'A{"mode": "fresh"}',
+    b'A{"mode": "fresh", "program": []}',
+    b'A{"mode": "fresh", "program": "/bin/true"}',
+    b'A{"mode": "fresh", "program": ["/bin/true", 1]}',
+    b"A[]",
+    b"A",
+    b"S\0\0",
+    b"Z",
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=[each.decode() for each in ORDERS])
+def test_an_order_outside_the_contract_ends_the_launcher(tmp_path: Path, order: bytes) -> None:
+    guest = Guest.start(sys.executable, tmp_path, launches=True)
+    try:
+        with open(os.devnull, "rb") as null:
+            guest.send_control(order, [null.fileno()] * 3)
+        assert guest.wait() == 70
+    finally:
+        guest.close()
+
+
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "micro").mkdir()
-    guest = Guest.start(sys.executable, tmp_path)
+    guest = Guest.start(sys.executable, tmp_path, launches=True)
     try:
         guest.attach("fresh", program=["/nothing/node"])
         executor = guest.spawn()

@@ -2,10 +2,13 @@
 
 Theory of operation
     control    boot and template: waits on the control socket, imports the entry file, forks executors
+    launching  the same where executors are programs of another language
+    records    the warden's messages, for both
     importing  the import path, the entry file, what it offers
     serving    keeps a server that the entry file starts from blocking it
     detecting  tells ASGI from WSGI, finds run and cron handlers
-    executor   the first steps of a new executor: jail, descriptors, seeds; then hands over to one of
+    jail       what a fork gives up before any of the user's code runs in it
+    executor   the first steps of a new executor: jail, seeds; then hands over to one of
     looping      an event loop, for ASGI applications (asgi, websocket, lifespan)
     blocking     plain blocking calls, for WSGI applications and Micros of handlers only (wsgi)
     events     run and cron
