@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Bytecode of our own code is written at setup, not by a privileged process at run time.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages console check test test-long test-rootless test-vm demo bench screenshots serve clean
+.PHONY: help setup packages console check test test-long test-rootless test-vm fuzz demo bench screenshots serve clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ packages:
 	@python3 -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.made: pyproject.toml uv.lock $(filter .tools/bin/uv,$(UV))
-	@$(UV) sync -q --frozen --all-groups --compile-bytecode && touch $@
+	@$(UV) sync -q --frozen --all-groups --no-group fuzz --compile-bytecode && touch $@
 
 # The console's pages. Without a recent Node the host serves all but them, and says so.
 WEB := microhost/console/web
@@ -85,6 +85,10 @@ ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside
 test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
 	$(RUN) python -m tests.vm $(VM)
 	$(if $(VM),,TEST_SLOWNESS=4 $(RUN) pytest -q -s -m long tests/durability/test_power_cuts.py)
+
+fuzz: setup  ## what reads strangers' bytes, fuzzed by coverage: FUZZ_SECONDS (60) for each of frames, heads, zip, cron
+	@$(UV) sync -q --frozen --all-groups --inexact
+	$(RUN) python -m tests.fuzz $(FUZZ)
 
 demo: setup  ## a host, the sample Micros, calls, a run, a cron: all of it, in under two minutes
 	$(RUN) python -m tests.demo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +18,20 @@ pytestmark = pytest.mark.root
 MakeMicro = Callable[..., Micro]
 CLIENTS = 50
 GOOD = (200, 404)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host of this file's own: a revoked token is a wrong one, and 50 of them from one address are many."""
+    running = Host(tmp_path_factory.mktemp("revocation") / "data")
+    yield running
+    assert running.stop() == 0, running.tail()
+
+
+@pytest.fixture(scope="module")
+def project(host: Host) -> str:
+    """A project on it."""
+    return str(host.new_project("revocation")["id"])
 
 
 @dataclass(frozen=True)
