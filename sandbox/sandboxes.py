@@ -330,6 +330,28 @@ class Sandbox:
         return {"program": policy.node_program(node.executable, memory_bytes=self.order.memory_bytes)}
 
     async def _import(self, answer: asyncio.Future[bytes]) -> None:
+        try:
+            if self.mode == "fresh":
+                await self._take_launcher(answer)
+            else:
+                await self._watch_import(answer)
+        except TimeoutError:
+            reason = f"the import took longer than {self._means.import_s:.0f} s"
+            self._announce("failed", reason, "timeout")
+            await self.end("")
+        except (GuestError, MountError, OSError) as error:
+            await self.end(str(error))
+
+    async def _take_launcher(self, answer: asyncio.Future[bytes]) -> None:
+        """Make a slot while the guest takes its orders: none of the user's code runs, so there is nothing to be judged."""
+        async with asyncio.timeout(self._means.import_s):
+            word, slot = await asyncio.gather(answer, self._prepare())
+        if word != b"R0":
+            raise GuestError("the guest answered with something that is not in the contract")
+        await self._become_ready(slot)
+
+    async def _watch_import(self, answer: asyncio.Future[bytes]) -> None:
+        """Keep the import to its time and memory, then judge the template that it left."""
         self._import_bell = bell = Doorbell(
             self._waiting_room,
             limit_bytes=self.order.memory_bytes,
@@ -347,12 +369,6 @@ class Sandbox:
             if word not in (b"R0", b"R1"):
                 raise GuestError("the guest answered with something that is not in the contract")
             await self._judge(word == b"R1")
-        except TimeoutError:
-            reason = f"the import took longer than {self._means.import_s:.0f} s"
-            self._announce("failed", reason, "timeout")
-            await self.end("")
-        except (GuestError, MountError, OSError) as error:
-            await self.end(str(error))
         finally:
             bell.close()
 
@@ -387,7 +403,10 @@ class Sandbox:
             self.state = "unsafe"
             self._announce("unsafe", reason)
             return
-        await self._load(await self._prepare())
+        await self._become_ready(await self._prepare())
+
+    async def _become_ready(self, slot: Slot) -> None:
+        await self._load(slot)
         self.state = "ready"
         self._announce("ready", "")
         self._spawn(self._forge())
@@ -396,7 +415,7 @@ class Sandbox:
         """Freeze the template and say what it holds that no fork can share."""
         os.write(freezer.descriptor, freezer.freeze)
         await self._until_frozen(self._waiting_room)
-        reason = forksafety.find_reason(self._template) if self.mode == "fork" else ""
+        reason = forksafety.find_reason(self._template)
         if not reason and self._waiting_room.processes() != [self._template]:
             reason = "the import started another process"
         return reason

@@ -310,3 +310,25 @@ def test_no_more_than_1024_tasks(new_micro: MakeMicro) -> None:
     micro.must_deploy(zip_files({"index.js": code}))
     assert micro.call("/bomb").text == "EAGAIN"
     assert micro.call("/").text == "ok"
+
+
+def test_https_holds_with_the_hosts_authority_and_the_users_own(new_micro: MakeMicro) -> None:
+    micro = new_micro(runtime="node")
+    code = """
+    const https = require('https');
+    const { spawnSync } = require('child_process');
+    const ask = (options) => new Promise((resolve) => https.get('https://database.deta.sh/', options, (answer) =>
+      resolve(answer.statusCode)).on('error', (error) => resolve(error.code)));
+    const other = "fetch('https://database.deta.sh/').then((a) => console.log(a.status), (e) => console.log(e.cause.code))";
+    module.exports = async (q, s) => s.end(JSON.stringify([
+      process.env.NODE_EXTRA_CA_CERTS, await ask({}), await ask({ ca: [], agent: new https.Agent() }), (await fetch('https://database.deta.sh/')).status,
+      spawnSync(process.execPath, ['-e', other]).stdout.toString().trim(),
+    ]));
+    """
+    micro.must_deploy(zip_files({"index.js": code}))
+    file, plain, none, fetched, child = micro.call().json()
+    assert file == "/etc/ssl/microhost.pem"
+    assert plain == fetched == int(child) < 500
+    assert none == "UNABLE_TO_VERIFY_LEAF_SIGNATURE" or "CERT" in str(none)
+    micro.put_env(NODE_EXTRA_CA_CERTS="/etc/ssl/bundle.pem")
+    assert micro.call().json()[:2] == ["/etc/ssl/bundle.pem", plain]

@@ -4,8 +4,6 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { performance } = require('node:perf_hooks');
-const { pathToFileURL } = require('node:url');
 const { findOffer } = require('./detecting');
 const { Fault, describe, userStack } = require('./faults');
 const { ignoreListening, listeningServer } = require('./listening');
@@ -51,7 +49,7 @@ async function load(entry) {
   try {
     return require(entry);
   } catch (error) {
-    if (MODULES_ONLY.has(error?.code) || isModuleSyntax(error)) return import(pathToFileURL(entry).href);
+    if (MODULES_ONLY.has(error?.code) || isModuleSyntax(error)) return import(require('node:url').pathToFileURL(entry).href);
     throw error;
   }
 }

@@ -13,6 +13,7 @@ const { Exchange } = require('./exchange');
 const { BrokenChannel, frame, jsonFrame } = require('./frames');
 const { Fault, faultFrame, fromError } = require('./faults');
 const { importEntry, report } = require('./importing');
+const { trustHost } = require('./trusting');
 
 const SHUTDOWN_MS = 2000;
 const EXIT_BROKEN = 70;
@@ -25,6 +26,7 @@ const exit = process.exit.bind(process);
 /** Serve the bundle in the directory `micro` until the process ends. */
 function serve(micro) {
   process.title = 'micro-executor';
+  trustHost();
   new Executor(micro).start();
 }
 
