@@ -5,7 +5,7 @@ Theory of operation
     script runs, neither the project's own nor a package's, unless builds are allowed; then those of packages do.
     The pre-installed `deta` (runtimes/node/preinstalled, pinned by its lock) is a set of its own, with its dependencies nested
     inside of it, where nothing of the user's can meet them; it is put beside the user's packages when they do not list `deta`. `detalib`
-    is a link to the runtime's.
+    leads to the runtime's. No set holds a link: a backup carries files and directories only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ from sandbox.store import InstallError, too_large
 LOCK_BYTES = 16 * 1024 * 1024
 PACKAGE, LOCK = "package.json", "package-lock.json"
 SDK, HANDLERS = "deta", "detalib"
-HANDLERS_PLACE = f"{policy.RUNTIME}/node/packages/{HANDLERS}"
+# What stands for `detalib`: the runtime's own, whichever version that is.
+HANDLERS_FILES = {
+    PACKAGE: '{"name": "detalib", "version": "0.1.0", "main": "index.js"}\n',
+    "index.js": f"module.exports = require('{policy.RUNTIME}/node/packages/{HANDLERS}');\n",
+}
 # What of a package.json decides what is installed; scripts and the dependencies of development do not count.
 KEPT = (
     "name",
@@ -51,7 +55,7 @@ KEPT = (
     "overrides",
 )
 LISTS = ("dependencies", "optionalDependencies", "peerDependencies")
-QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--omit=dev")
+QUIET = ("--no-bin-links", "--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--omit=dev")
 # npm's own waits, 10 s and longer before it asks again, would spend an install's deadline
 PATIENCE = {
     "NPM_CONFIG_FETCH_RETRIES": "2",
@@ -310,7 +314,9 @@ def _publish(work: Work, identity: str) -> Installed:
     """Leave nothing but node_modules, lead `detalib` to the runtime's, and publish the set."""
     modules = _modules(work)
     if not _has(work, HANDLERS):
-        (modules / HANDLERS).symlink_to(HANDLERS_PLACE)
+        (modules / HANDLERS).mkdir()
+        for name, text in HANDLERS_FILES.items():
+            (modules / HANDLERS / name).write_text(text, encoding="utf-8")
     for name in os.listdir(work.target):
         if name != modules.name:
             other = work.target / name
@@ -318,4 +324,16 @@ def _publish(work: Work, identity: str) -> Installed:
                 shutil.rmtree(other)
             else:
                 other.unlink()
+    if removed := _remove_links(modules):
+        work.log.line(f"{removed} links that scripts of packages made were left out.")
     return publish(work, identity)
+
+
+def _remove_links(tree: Path) -> int:
+    removed = 0
+    for _, directories, files, place in os.fwalk(tree, follow_symlinks=False):
+        for name in (*directories, *files):
+            if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=place)
+                removed += 1
+    return removed

@@ -53,6 +53,8 @@ def test_a_running_host_is_backed_up_and_everything_acknowledged_before_works_el
     micro = host.new_micro(project, "kept")
     micro.must_deploy(zip_app("hello-fastapi"))
     micro.put_env(COLOUR="blue")
+    of_node = host.new_micro(project, "of-node", runtime="node")
+    of_node.must_deploy(zip_app("node-koa"))
     assert owner.request(host, "POST", "drive/d/files?name=a.txt", content=b"hello").status_code == 201
     acknowledged, writing = [0], threading.Event()
 
@@ -82,6 +84,7 @@ def test_a_running_host_is_backed_up_and_everything_acknowledged_before_works_el
     assert owner.request(second, "GET", "drive/d/files/download?name=a.txt").content == b"hello"
     same = Micro(second, project, micro.id, micro.path)
     assert same.call().json() == {"Hello": "World"}
+    assert Micro(second, project, of_node.id, of_node.path).call().json() == {"hello": "world"}
     assert second.get(f"{same.at}/env")["names"] == (["COLOUR"] if with_keys else [])
     assert second.stop() == 0, second.tail()
 
