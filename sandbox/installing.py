@@ -319,7 +319,16 @@ def _circumstances(request: InstallRequest, place: InstallPlace) -> list[str]:
 def find_installed(place: InstallPlace, identity: str) -> Installed | None:
     """Give a set that is there."""
     path = place.data / "envs" / identity
-    return Installed(identity, path, count_tree(path, bytes_max=1 << 62)) if path.is_dir() else None
+    return Installed(identity, path, count_tree(path, bytes_max=1 << 62)) if _keep_in_use(path) else None
+
+
+def _keep_in_use(path: Path) -> bool:
+    """Tell whether a set is there; if so, a sweep takes it for a new one until the revision that wants it is known."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return path.is_dir()
 
 
 def _memory(work: Work, lines: Sequence[str]) -> Path:
@@ -336,7 +345,7 @@ def recall(work: Work, lines: Sequence[str]) -> Installed | None:
         fixed = as_of is not None and as_of < datetime.now(UTC).date()
         if fixed or 0 <= time.time() - known["resolved_at"] < REMEMBER_S:
             path = work.place.data / "envs" / known["id"]
-            return Installed(known["id"], path, known["byte_count"]) if path.is_dir() else None
+            return Installed(known["id"], path, known["byte_count"]) if _keep_in_use(path) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None

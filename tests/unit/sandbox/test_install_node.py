@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import nodes
+from sandbox import builds, nodes
 from sandbox.install import InstallError, InstallPlace, InstallRequest, install
 from sandbox.installing import STAGING
 from tests.npm_registry import Registry
@@ -109,6 +109,22 @@ def test_equal_wishes_are_one_set_and_need_no_program_again(installer: Installer
     assert "unchanged" in installer.log and len(installer.registry.asked) == asked
     # another wish that leads to another lock is another set
     assert installer.install({"tiny": "1.0.0"}) != path
+
+
+def test_a_set_that_is_found_is_not_swept_before_its_revision_is_known(installer: Installer) -> None:
+    path = installer.install({"tiny": "^1.0.0"})
+    envs = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.utime(path, (0, 0))
+        assert installer.install({"tiny": "^1.0.0"}) == path
+        builds._sweep(envs, ())
+        assert path.is_dir()
+        os.utime(path, (0, 0))
+        builds._sweep(envs, ())
+        assert not path.exists()
+    finally:
+        os.close(envs)
+    assert installer.install({"tiny": "^1.0.0"}) == path
 
 
 def test_a_lock_that_came_along_is_kept(installer: Installer) -> None:
