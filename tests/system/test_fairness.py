@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+import socket
 import statistics
 import threading
 import time
@@ -14,6 +17,7 @@ import httpx
 import pytest
 
 from tests.driving import Host, Micro, zip_files
+from tests.slowness import slow
 
 SECONDS = 4.0
 HAMMER = """
@@ -193,3 +197,81 @@ def test_a_micro_that_computes_takes_no_more_than_its_share(
     spinning.join(30)
     assert statistics.median(beside) < FAIR * alone
     assert told[0] > FAIR * alone, "whoever shares the spinner's own part is slowed down"
+
+
+QUICK = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"x"]
+"""
+GREEDY = """
+def app(environ, start_response):
+    held = []
+    while True:
+        held.append(bytearray(8 << 20))
+"""
+CROWD = 5000
+# of the p99 alone; what is below WITHIN_S is no difference that a visitor sees
+NO_MORE_THAN, WITHIN_S = 2.0, 0.02
+
+
+def p99_s(micro: Micro, seconds: float) -> float:
+    """Call a Micro one request after the other; give the 99th percentile of the times."""
+    took = []
+    end = time.monotonic() + seconds
+    request = f"GET / HTTP/1.1\r\nHost: {micro.path}.localhost\r\nConnection: close\r\n\r\n".encode()
+    while time.monotonic() < end:
+        began = time.perf_counter()
+        with socket.create_connection(("127.0.0.1", micro.host.port), timeout=slow(10)) as connection:
+            connection.sendall(request)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+        took.append(time.perf_counter() - began)
+    took.sort()
+    return took[int(len(took) * 0.99)]
+
+
+@pytest.mark.long
+def test_five_thousand_connections_to_one_micro_leave_its_neighbour_served(
+    host: Host, new_micro: Callable[..., Micro]
+) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    crowded, other = new_micro(), new_micro()
+    for each in (crowded, other):
+        each.must_deploy(zip_files({"main.py": QUICK}))
+    alone = p99_s(other, SECONDS)
+    half = f"GET / HTTP/1.1\r\nHost: {crowded.path}.localhost\r\nX-Slow: ".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(CROWD):
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", host.port), timeout=slow(10))
+            )
+            connection.sendall(half)
+        beside = p99_s(other, SECONDS)
+    print(f"p99 alone {alone * 1000:.1f} ms, beside {CROWD} connections {beside * 1000:.1f} ms")
+    assert beside < max(NO_MORE_THAN * alone, alone + WITHIN_S)
+
+
+@pytest.mark.long
+def test_a_micro_that_eats_its_memory_again_and_again_leaves_its_neighbour_served(
+    host: Host, new_micro: Callable[..., Micro]
+) -> None:
+    greedy, other = new_micro(), new_micro()
+    greedy.must_deploy(zip_files({"main.py": GREEDY}))
+    other.must_deploy(zip_files({"main.py": QUICK}))
+    alone = p99_s(other, SECONDS)
+    causes: list[str] = []
+
+    def eat(stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            causes.append(greedy.call("/").json().get("cause", ""))
+
+    with at_work(2, eat):
+        time.sleep(0.5)
+        beside = p99_s(other, 2 * SECONDS)
+    print(
+        f"p99 alone {alone * 1000:.1f} ms, beside {len(causes)} that ran out of memory {beside * 1000:.1f} ms"
+    )
+    assert set(causes) == {"out_of_memory"} and len(causes) > 3
+    assert beside < max(NO_MORE_THAN * alone, alone + 5 * WITHIN_S)
