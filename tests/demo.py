@@ -88,6 +88,7 @@ def _show(demo: Demo, host: Host) -> None:
         "plain-wsgi",
     ):
         demo.step(f"deploy {name}", lambda name=name: deploy(name))
+    demo.step("deploy node-express: Node, HTTP + run + cron", lambda: deploy("node-express", runtime="node"))
     demo.step("deploy everything: App(FastAPI()), HTTP + run + cron", lambda: deploy("everything"))
     demo.step("deploy streaming", lambda: deploy("streaming"))
     demo.step("deploy websocket", lambda: deploy("websocket"))
@@ -99,6 +100,7 @@ def _show(demo: Demo, host: Host) -> None:
     demo.step("GET hello-starlette", lambda: _get(made["hello-starlette"], "/", '{"hello":"world"}'))
     demo.step("GET hello-bottle", lambda: _get(made["hello-bottle"], "/", "Hello, World!"))
     demo.step("GET everything", lambda: _get(made["everything"], "/", "running with HTTP"))
+    demo.step("GET node-express", lambda: _get(made["node-express"], "/", '"hello":"world"'))
     demo.step("POST plain-asgi", lambda: _post(made["plain-asgi"]))
     demo.step("200 warm calls of hello-fastapi", lambda: _many(made["hello-fastapi"], 200))
     demo.step("server-sent events", lambda: _events(made["streaming"]))

@@ -80,13 +80,6 @@ def test_a_stream_without_end_is_cut_at_the_deadline(stubborn: Micro) -> None:
     assert event["cause"] == "timeout"
 
 
-def test_an_import_without_end_is_refused_and_leaves_the_former_code_serving(stubborn: Micro) -> None:
-    answer = stubborn.deploy(zip_files({"main.py": "while True:\n    pass\n"}))
-    assert answer.status_code == 422
-    assert "did not import within 30 s" in answer.json()["errors"][0]
-    assert stubborn.call("/count").status_code == 200
-
-
 def test_a_raised_limit_of_memory_holds_what_the_ordinary_one_does_not(new_micro: MakeMicro) -> None:
     micro = new_micro(timeout_s=slow(10.0))
     micro.must_deploy(zip_app("memory-hog"))
