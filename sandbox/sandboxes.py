@@ -432,30 +432,30 @@ class Sandbox:
         spare = self._spare
         if spare is None or not spare.ready or spare.is_ending():
             return None
-        self._spare = None
-        spare.slot.thaw()
-        spare.holder = holder
-        self._work.set()
-        return spare
+        return self._lease_spare(spare, holder)
 
     async def fork(self, holder: object) -> Executor:
-        """Give the spare that is just being made, or a new executor.
+        """Give the spare, thawed, ready or not, or a new executor.
 
         Raises: SandboxError when the sandbox cannot fork.
         """
         if self.state != "ready":
             raise SandboxError(f"Sandbox '{self.id}' is {self.state}; only a ready one leases executors.")
         if self._spare is not None and not self._spare.is_ending():
-            spare, self._spare = self._spare, None
-            assert spare.channel is not None
-            asyncio.get_running_loop().remove_reader(spare.channel.fileno())
-            spare.holder = holder
-            self._work.set()
-            return spare
+            return self._lease_spare(self._spare, holder)
         future: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
         self._waiters.append((holder, future))
         self._work.set()
         return await future
+
+    def _lease_spare(self, spare: Executor, holder: object) -> Executor:
+        self._spare = None
+        assert spare.channel is not None
+        asyncio.get_running_loop().remove_reader(spare.channel.fileno())
+        spare.slot.thaw()  # it may have become ready, and frozen, since its holder found none
+        spare.holder = holder
+        self._work.set()
+        return spare
 
     # --- the forge
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
-from escape_lab import Lab
+from escape_lab import Lab, pids_in, until
+
+from sandbox.sandboxes import Sandbox
 
 pytestmark = pytest.mark.root
 
@@ -30,6 +33,25 @@ def test_a_bundle_answers_through_the_channel_of_a_leased_executor(lab: Lab) -> 
     assert executor.kill().cause == "killed"
     micro.stop()
     assert micro.info() is None
+
+
+def _find_no_spare() -> None:
+    Sandbox.take_spare = lambda self, holder: None  # type: ignore[method-assign]
+
+
+def test_a_spare_that_becomes_ready_while_its_lease_waits_is_thawed(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab(careless=_find_no_spare)
+    micro = lab.start(WHOAMI)
+    template = micro.template_pid()
+    until(
+        lambda: any(
+            "frozen 1" in (leaf / "cgroup.events").read_text() and template not in pids_in(leaf)
+            for leaf in lab.group(micro.sandbox).glob("x*")
+        ),
+        "a spare, frozen",
+    )
+    assert micro.lease().attack()["cwd"] == "/micro"
+    micro.stop()
 
 
 ENDING_THREAD = """
