@@ -187,7 +187,9 @@ def test_one_that_ends_before_its_token_was_read_is_told(pid_file: Path) -> None
 def test_one_that_ends_later_is_told(pid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_end = tmp_path / "may end"
     monkeypatch.setenv("MAY_END", str(may_end))
-    waiting = "while not os.path.exists(os.environ['MAY_END']):\n    time.sleep(0.01)\nsys.exit('warden: over')"
+    waiting = (
+        "while not os.path.exists(os.environ['MAY_END']):\n    time.sleep(0.01)\nsys.exit('warden: over')"
+    )
     code = HOST.replace("time.sleep(600)", waiting)
     with ThrowawayHost(command=command(code)) as host:
         may_end.touch()
