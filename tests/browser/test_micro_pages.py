@@ -541,9 +541,9 @@ def test_name_and_limits_are_changed_and_wrong_ones_refused(page: Page, micro: M
     assert (shown["name"], shown["timeout_s"], shown["memory_mb"]) == ("renamed", 2.5, 128)
     expect(page.get_by_label("Requests at once in one process")).to_have_count(0)
     runtimes = page.get_by_label("Runtime")
-    runtimes.select_option(
-        next(each for each in runtimes.locator("option").all_inner_texts() if "node" in each)
-    )
+    node = runtimes.locator("option").filter(has_text="node").last
+    node.wait_for(state="attached")
+    runtimes.select_option(node.inner_text())
     page.get_by_label("Requests at once in one process").fill("8")
     save.click()
     wait_until(lambda: micro.show()["concurrency"] == 8, "it is saved")
