@@ -37,7 +37,10 @@ class Settings:
         metadata={"help": "PEM file of a certificate of your own with its chain, used for its names"},
     )
     tls_key: Path | None = field(default=None, metadata={"help": "PEM file of its key"})
-    domain: str = field(default="localhost", metadata={"help": "domain of the console; Micros live below it"})
+    domain: str = field(
+        default="localhost",
+        metadata={"help": "domain that Micros live below, and of the console unless it has another"},
+    )
     uid_base: int = field(
         default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"}
     )
@@ -57,10 +60,31 @@ class Settings:
     )
     public_address: str = field(
         default="",
-        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+        metadata={
+            "help": "comma-separated addresses that custom domains are pointed to, when they are not the domain's"
+        },
     )
     owner_password_file: Path | None = field(
         default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
+    )
+    certificate_authorities: str = field(
+        default="letsencrypt.org, sectigo.com",
+        metadata={"help": "comma-separated names that CAA records of custom domains must allow one of"},
+    )
+    console_domain: str = field(
+        default="", metadata={"help": "domain of the console, when it is not the one that Micros live below"}
+    )
+    https_port: int | None = field(
+        default=None,
+        metadata={
+            "help": "port at which a proxy in front of this host speaks HTTPS for it; none: there is none"
+        },
+    )
+    operations_port: int | None = field(
+        default=None,
+        metadata={
+            "help": "port on 127.0.0.1 for metrics, health and a proxy's questions; 0 takes a free one, none serves none"
+        },
     )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
@@ -71,8 +95,20 @@ class Settings:
 
     @property
     def public_url(self) -> str:
-        """Give the console's URL, such as `http://localhost:8000`."""
-        return f"http://{self.domain}:{self.port}"
+        """Give the console's URL, such as `http://localhost:8000`, as the world reaches it."""
+        if self.https_port is not None:
+            return f"https://{self.console_name}{_port_part(self.https_port)}"
+        return f"http://{self.console_name}:{self.port}"
+
+    @property
+    def console_name(self) -> str:
+        """Give the host name of the console."""
+        return self.console_domain or self.domain
+
+    @property
+    def own_domains(self) -> tuple[str, ...]:
+        """Give the domains that no Micro can be given, nor anything below them."""
+        return tuple(dict.fromkeys((self.domain.lower(), self.console_name.lower())))
 
     @property
     def inside_names(self) -> tuple[str, ...]:
@@ -82,10 +118,15 @@ class Settings:
 
     def micro_url(self, label: str, *, tls_port: int | None = None) -> str:
         """Give the URL of the Micro whose sub-domain is `label`, for who speaks HTTPS at a port, or HTTP."""
+        tls_port = tls_port if self.https_port is None else self.https_port
         if tls_port is not None:
-            port = "" if tls_port == HTTPS_PORT else f":{tls_port}"
-            return f"https://{label}.{self.domain}{port}"
+            return f"https://{label}.{self.domain}{_port_part(tls_port)}"
         return f"http://{label}.{self.domain}:{self.port}"
+
+
+def split_list(text: str) -> list[str]:
+    """Give the words of a setting that is a list with commas. Pure."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
@@ -113,6 +154,10 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above
+
+
+def _port_part(port: int) -> str:
+    return "" if port == HTTPS_PORT else f":{port}"
 
 
 def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:

@@ -129,7 +129,8 @@ class Catalog:
         for micro in self._meta.list_micros():
             self.announce(micro)
         for domain in self._meta.domains.list_domains():
-            self._directory.put_domain(domain.domain, domain.micro_id)
+            is_active = domain.state == "active"
+            self._directory.put_domain(domain.domain, domain.micro_id, is_active=is_active)
         for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 

@@ -18,8 +18,10 @@ import inspect
 import logging
 import secrets
 import time
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from microhost.errors import HostError, MicroError, NotFoundError, OverloadedError
@@ -94,6 +96,18 @@ class Fleet:
         self.broken_until = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLook:
+    """Say what all Micros do now. `micros` and `executors` are counts by state, `refused` since this process began."""
+
+    micros: Mapping[str, int]
+    executors: Mapping[str, int]
+    running: int
+    waiting: int
+    refused: int
+    memory_bytes: int
+
+
 class Pools:
     """Own every Micro's executors."""
 
@@ -123,6 +137,8 @@ class Pools:
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._refused = 0
+        self._memory_bytes = 0
         self._id_prefix = "e" + secrets.token_hex(4)
         self._id_count = 0
         self.on_execution = on_execution
@@ -268,6 +284,19 @@ class Pools:
             return "cold"
         return "asleep" if fleet.live.is_asleep else "awake"
 
+    def look(self, micro_ids: Iterable[str]) -> PoolLook:
+        """Tell what all Micros do, of which these are known."""
+        executors = [each for template in self._templates.values() for each in template.executors.values()]
+        kinds = ("frozen" if each.frozen else "busy" if each.is_busy else "idle" for each in executors)
+        return PoolLook(
+            micros={"cold": 0, "asleep": 0, "awake": 0, **Tally(self.state(each) for each in micro_ids)},
+            executors={"frozen": 0, "busy": 0, "idle": 0, **Tally(kinds)},
+            running=sum(1 for each in executors for _ in each.running()),
+            waiting=sum(len(fleet.queue) for fleet in self._fleets.values()),
+            refused=self._refused,
+            memory_bytes=self._memory_bytes,
+        )
+
     # Executions
 
     def new_id(self) -> str:
@@ -389,6 +418,7 @@ class Pools:
         template = fleet.live
         refusal = self._find_refusal(fleet, now)
         if refusal is not None:
+            self._refused += 1
             work.refused(refusal)
             return
         if template is None:
@@ -664,7 +694,7 @@ class Pools:
             used[info.micro] = used.get(info.micro, 0) + info.memory_bytes
         self.on_memory(used)
         budget = self._settings.templates_memory_mb * MB
-        total = sum(info.memory_bytes for info in infos)
+        total = self._memory_bytes = sum(info.memory_bytes for info in infos)
         for info in infos:
             if info.sandbox in self._templates:
                 self._templates[info.sandbox].memory_bytes = info.memory_bytes
