@@ -26,8 +26,9 @@ from dataclasses import dataclass, field
 
 from sandbox import addresses, plumbing, router, wire
 from sandbox.router import Address, Policy
-from sandbox.slots import Mounter, MountError
+from sandbox.slots import Mounter
 from sandbox.uplink import Uplink, UplinkError
+from sandbox.workers import MountError
 
 READY = 6
 RETRY_S = 1.0
@@ -115,6 +116,10 @@ class Networks:
         self._refill()
         return network
 
+    async def furnish(self, namespace: int) -> Network:
+        """Make a network, refused everything, of a container's empty one. Raises: MountError."""
+        return await self._make(namespace)
+
     async def open(self, network: Network, policy: Policy) -> None:
         """Let a network out as a policy says. Raises: MountError."""
         if policy == "public" and self._router is not None:
@@ -185,11 +190,13 @@ class Networks:
                 self._log(f"no network could be made ahead: {error}")
                 await asyncio.sleep(RETRY_S)
 
-    async def _make(self) -> Network:
+    async def _make(self, place: int | None = None) -> Network:
         link = next(each for each in self._links if each not in self._used)
         self._used.add(link)
         try:
-            namespace, *opened = await self._mounter.make_network(link, self._router, ipv6=self._ipv6)
+            namespace, *opened = await self._mounter.make_network(
+                link, self._router, ipv6=self._ipv6, place=place
+            )
         except BaseException:
             self._used.discard(link)
             raise

@@ -40,12 +40,15 @@ def missing_programs() -> list[str]:
     return [each for each in ("ip", "nft") if shutil.which(each, path=PROGRAMS) is None]
 
 
-def make_network(link: int, place: int | None, *, ipv6: bool) -> list[int]:
-    """Make a sandbox's network; gives its namespace and its doors.
+def make_network(link: int, place: int | None, *, ipv6: bool, here: int | None = None) -> list[int]:
+    """Make a sandbox's network, in the namespace `here` where it has an empty one already; gives it and its doors.
 
     `place` is the router's namespace; without it the network leads nowhere. Raises: OSError.
     """
-    kernel.leave_network()
+    if here is None:
+        kernel.leave_network()
+    else:
+        kernel.enter_network(here)
     network = own_network()
     set_kernel("ipv6/conf/default/accept_dad", "0")
     opened = doors.open_doors()

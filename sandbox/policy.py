@@ -33,6 +33,9 @@ CA_OWN = "/etc/ssl/microhost.pem"  # the host's authority alone
 # others.
 ROOT_LINKS = (("usr/bin", "/bin"), ("usr/sbin", "/sbin"), ("usr/lib", "/lib"), ("usr/lib64", "/lib64"))
 
+# What changes while we run and is shown in place of what was copied (etc.py).
+OPTIONAL = ("/etc/ssl/certs", "/etc/alternatives")
+
 # What container engines hide: the machine's devices, keys, timers and memory. A file is hidden under
 # /dev/null, which cannot be opened on a mount without devices; a directory under an empty one.
 HIDDEN_PROC_FILES = (
@@ -263,9 +266,7 @@ def _show_system(root_links: tuple[tuple[str, str], ...], etc: str) -> list[str]
             ["--symlink", target, link] if not target.startswith("/") else ["--ro-bind", target, link]
         )
     arguments += ["--ro-bind", etc, "/etc"]
-    arguments += ["--ro-bind-try", "/etc/ssl/certs", "/etc/ssl/certs"]
-    arguments += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    return arguments
+    return arguments + [word for path in OPTIONAL for word in ("--ro-bind-try", path, path)]
 
 
 def _show_proc(guards: Guards, entries: frozenset[str] | None) -> list[str]:

@@ -30,12 +30,14 @@ from typing import Any, Literal
 
 from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, users, wire
 from sandbox.cgroups import Freezer, Group, Tree
+from sandbox.containers import Containers
 from sandbox.control import Control, GuestError
 from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter, outside_system
 from sandbox.memory import Doorbell
 from sandbox.networks import Network, Networks
-from sandbox.slots import Mounter, MountError
+from sandbox.slots import Mounter
+from sandbox.workers import MountError
 
 BOOT_S = 20.0
 FORK_S = 5.0
@@ -89,6 +91,8 @@ class Means:
     import_s: float
     emit: Callable[[dict[str, Any], object | None], None]  # an event, to one host or to all
     log: Callable[[str], None]
+    containers: Containers | None = None  # of the driver "docker"
+    control: str = ""  # a directory of the warden's, where containers meet it
     forks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FORKS_IN_FLIGHT))
     evidence: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
 
@@ -147,15 +151,10 @@ class Sandbox:
         """
         try:
             async with asyncio.timeout(BOOT_S):
-                await self._take_network()
                 self._make_groups()
-                self._launch()
-                # its rules take some milliseconds, and so does a boot: neither waits for the other
-                word, _ = await asyncio.gather(self._guest.expect(), self._open_network())
+                word = await self._bring_up()
                 if word != b"B":
                     raise GuestError("the guest did not say that it is up")
-                self._find_template()
-                self._check_network()
                 await self._move_template(self._waiting_room)
         except (TimeoutError, OSError, GuestError, MountError) as error:
             reason = str(error) or f"it was not up within {BOOT_S:.0f} s"
@@ -163,6 +162,16 @@ class Sandbox:
             await self.end("")
             raise SandboxError(f"Sandbox '{self.id}' did not start: {reason}{said}.") from error
         self.state = "booted"
+
+    async def _bring_up(self) -> bytes:
+        """Start bwrap in a network, and find the guest; gives its first word."""
+        await self._take_network()
+        self._launch()
+        # its rules take some milliseconds, and so does a boot: neither waits for the other
+        word, _ = await asyncio.gather(self._guest.expect(), self._open_network())
+        self._find_template()
+        self._check_network()
+        return word
 
     def _make_groups(self) -> None:
         self._micro.create_inner()
@@ -205,7 +214,12 @@ class Sandbox:
         asyncio.get_running_loop().add_reader(self._bwrap.pidfd, self._on_death)
 
     def _describe(self) -> tuple[policy.RunPolicy, int, int]:
-        run = policy.RunPolicy(
+        run = self._run_policy()
+        arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
+        return run, arguments, _memfd(seccomp.program())
+
+    def _run_policy(self) -> policy.RunPolicy:
+        return policy.RunPolicy(
             interpreter=self.order.interpreter.executable,
             prefixes=self._prefixes(),
             network_is_entered=True,
@@ -217,8 +231,6 @@ class Sandbox:
             proc_entries=self._means.proc_entries,
             guards=self._means.guards,
         )
-        arguments = _memfd(policy.argument_block(policy.run_arguments(run)))
-        return run, arguments, _memfd(seccomp.program())
 
     def _prefixes(self) -> tuple[str, ...]:
         node = self.order.node
@@ -242,8 +254,11 @@ class Sandbox:
         guests = _children(inner[0]) if len(inner) == 1 else []
         if len(guests) != 1:
             raise GuestError(f"bwrap has {len(inner)} children and {len(guests)} guests, not one each")
-        self._template = guests[0]
-        self._template_pidfd = os.pidfd_open(self._template)
+        self._take_template(guests[0])
+
+    def _take_template(self, pid: int) -> None:
+        self._template = pid
+        self._template_pidfd = os.pidfd_open(pid)
         self._namespace = os.open(f"/proc/{self._template}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     async def _take_network(self) -> None:
@@ -529,7 +544,7 @@ class Sandbox:
             raise GuestError("the template answered with something that is not in the contract")
         # not by the template's list of children: the kernel leaves some out while others end
         inside = [each for each in slot.group.processes() if each != self._template]
-        executor.watch(next((each for each in inside if _parent(each) == self._template), 0))
+        executor.watch(next((each for each in inside if parent_of(each) == self._template), 0))
         return executor
 
     def _hand_out(self, executor: Executor) -> None:
@@ -719,6 +734,7 @@ class Sandbox:
         if self._network is not None:
             network, self._network = self._network, None
             await self._means.networks.close(network)
+        await self._bury()
         try:
             await _remove(self._group)
         except SurvivorError as error:
@@ -726,6 +742,9 @@ class Sandbox:
         self._micro.remove_if_unused()
         self.state = "gone"
         self._on_gone(self)
+
+    async def _bury(self) -> None:
+        """Remove what is left of a dead sandbox outside of this process and its groups: with bwrap, nothing."""
 
     def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
@@ -806,7 +825,8 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """Give the parent of a process, 0 when it is gone."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return int(file.read().rpartition(")")[2].split()[1])

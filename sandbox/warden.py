@@ -34,6 +34,8 @@ from typing import Any
 
 from sandbox import activation, kernel, nodes, policy, requests, visible, wire
 from sandbox.builds import Builds
+from sandbox.container_sandboxes import ContainerSandbox
+from sandbox.containers import Containers
 from sandbox.executors import Executor
 from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
@@ -45,6 +47,7 @@ from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
 from sandbox.slots import Mounter
 from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
+from sandbox.workers import MountError
 
 BACKLOG = 1024
 LOOPBACK = "127.0.0.1"
@@ -66,6 +69,7 @@ class WardenSettings:
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
     `tls_port` is of a second listening socket, `operations_port` of one on loopback; None when there is none.
+    `driver` says what sandboxes are; `docker_socket` is where Docker's daemon listens.
     `host_files` are opened for each host; `door_names` lead, inside a sandbox, to its doors (doors.py).
     """
 
@@ -87,6 +91,8 @@ class WardenSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     visible: tuple[Path, ...] = ()
     door_names: tuple[str, ...] = ("database.deta.sh", "drive.deta.sh")
+    driver: str = "namespaces"  # or "docker"
+    docker_socket: Path = Path("/var/run/docker.sock")
     check_guards: bool = True
     guards: policy.Guards = field(default_factory=policy.Guards)
 
@@ -144,6 +150,8 @@ class Warden:
         self._retry_s = HOST_RETRY_S
         self._served = False
         self._tasks: set[asyncio.Task[None]] = set()
+        is_docker = settings.driver == "docker"
+        self._sandbox_class = ContainerSandbox if is_docker else Sandbox
         self._means = Means(
             tree=premises.tree,
             mounter=self._mounter,
@@ -157,6 +165,8 @@ class Warden:
             import_s=settings.import_s,
             emit=self._emit,
             log=_log,
+            containers=Containers(str(settings.docker_socket), premises.tree) if is_docker else None,
+            control=str(premises.data / "run" / "control"),
         )
         self._builds = Builds(
             premises,
@@ -187,14 +197,18 @@ class Warden:
     async def main(self) -> int:
         """Start, serve, stop."""
         self._mounter.start()
+        if self._means.containers is not None:
+            self._means.containers.start()
         self._set_up_groups()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._on_stop_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_replace_signal)
         try:
-            able, _ = await asyncio.gather(self._check_guards(), self._networks.start())
-            if able:
+            able, _, has_engine = await asyncio.gather(
+                self._check_guards(), self._networks.start(), self._prepare_containers()
+            )
+            if able and has_engine:
                 self._start_host()
                 self._spawn(self._compile_runtime())
                 await self._stopping.wait()
@@ -233,6 +247,18 @@ class Warden:
             self._exit_code = 1
         return not refused
 
+    async def _prepare_containers(self) -> bool:
+        """Tell whether the driver has what it needs, and say what is lacking."""
+        if self._means.containers is None:
+            return True
+        try:
+            await self._means.containers.prepare()
+        except MountError as error:
+            _log(f"Docker at '{self._settings.docker_socket}' cannot be used: {error}")
+            self._exit_code = 1
+            return False
+        return True
+
     async def _compile_runtime(self) -> None:
         """Compile what every sandbox imports first; those that start before it is done do without."""
         result = await self._builds.compile_runtime()
@@ -264,6 +290,8 @@ class Warden:
         await asyncio.gather(*(each.end("") for each in list(self._sandboxes.values())))
         await self._networks.stop()
         self._mounter.close()
+        if self._means.containers is not None:
+            self._means.containers.close()
         for host in self._hosts:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(host.pid, 0)
@@ -389,7 +417,7 @@ class Warden:
         if not self._free_uids or self._stopping.is_set():
             raise RefusedError("There is no room for another sandbox; stop one first.")
         self._refresh_certificates()
-        sandbox = Sandbox(order, self._free_uids.popleft(), self._means, self._on_sandbox_gone)
+        sandbox = self._sandbox_class(order, self._free_uids.popleft(), self._means, self._on_sandbox_gone)
         sandbox.owner = host
         self._sandboxes[order.sandbox] = sandbox
         await sandbox.boot()
