@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Bytecode of our own code is written at setup, not by a privileged process at run time.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages console check test test-long test-rootless test-vm fuzz demo bench screenshots serve clean
+.PHONY: help setup packages console check test test-long test-rootless test-docker test-vm fuzz demo bench screenshots serve clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,8 @@ setup: packages .venv/.made console  ## all that is needed: Debian packages (whe
 
 test: DEBIAN_PACKAGES += zsh uidmap slirp4netns caddy curl
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
-test: DEBIAN_PACKAGES += chromium
+test: DEBIAN_PACKAGES += chromium docker.io
+test-docker: DEBIAN_PACKAGES += docker.io
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
 test-rootless: DEBIAN_PACKAGES += uidmap slirp4netns
 test-vm: DEBIAN_PACKAGES += qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
@@ -81,6 +82,13 @@ test-rootless: setup  ## doctor and the suites of escapes and limits as an ordin
 ONE_ID := $(addprefix tests/escapes/test_iso_,files_and_proc.py kernel.py neighbours.py through_the_warden.py traps.py trust.py doors.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py inside.py fairness.py revisions.py egress.py)
+
+test-docker: setup  ## the suites of escapes and limits with Docker's containers as sandboxes (it starts a daemon of its own)
+	$(RUN) python -m tests.docker_engine $(CURDIR)/.venv/bin/pytest -q -m "not long" tests/docker $(IN_CONTAINERS) $(PYTEST)
+
+IN_CONTAINERS := tests/escapes/test_deaths.py tests/escapes/test_groups.py tests/escapes/test_leftovers.py \
+  tests/escapes/test_lifecycle.py $(addprefix tests/escapes/test_iso_,doors.py egress.py neighbours.py through_the_warden.py trust.py) \
+  $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 
 test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
 	$(RUN) python -m tests.vm $(VM)

@@ -152,10 +152,11 @@ def doctor() -> None:
     from sandbox import rootless
     from sandbox.doctor import probe
 
+    chosen = _load(None)
     with contextlib.suppress(rootless.RootlessError):  # the report says why
         rootless.move_to_scope()
         rootless.enter()
-    report = probe()
+    report = probe(docker_socket=str(chosen.docker_socket) if chosen.driver == "docker" else None)
     click.echo(report.text())
     sys.exit(0 if report.can_serve else 1)
 

@@ -19,6 +19,7 @@ OWNER_PASSWORD = "MICROHOST_OWNER_PASSWORD"  # noqa: S105  a variable; a secret 
 # Where `deta` finds the host, what opens a backup, a password: none is a setting, and all may stand in a shell that starts a host.
 NOT_SETTINGS = frozenset({"MICROHOST_URL", "MICROHOST_BACKUP_PASSPHRASE", OWNER_PASSWORD})
 HTTPS_PORT = 443
+DRIVERS = ("namespaces", "docker")
 _OR_NONE = " | None"
 
 
@@ -86,6 +87,13 @@ class Settings:
             "help": "port on 127.0.0.1 for metrics, health and a proxy's questions; 0 takes a free one, none serves none"
         },
     )
+    driver: str = field(
+        default="namespaces", metadata={"help": "what sandboxes are: 'namespaces' (bubblewrap) or 'docker'"}
+    )
+    docker_socket: Path = field(
+        default=Path("/var/run/docker.sock"),
+        metadata={"help": "socket of this machine's Docker daemon, for driver 'docker'"},
+    )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
     )
@@ -151,6 +159,8 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
             mistakes.append(f"settings: {name} must be {known[name].metadata['help']}, not {values[name]!r}")
     if (chosen.get("tls_certificate") is None) != (chosen.get("tls_key") is None):
         mistakes.append("settings: tls_certificate and tls_key belong together; give both or none")
+    if chosen.get("driver", DRIVERS[0]) not in DRIVERS:
+        mistakes.append(f"settings: driver must be {' or '.join(DRIVERS)}, not {chosen['driver']!r}")
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above

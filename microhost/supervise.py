@@ -51,6 +51,8 @@ def supervise(settings: Settings) -> int:
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
             visible=(ROOT,),
             door_names=settings.inside_names,
+            driver=settings.driver,
+            docker_socket=settings.docker_socket,
         ),
         [sys.executable, "-B", "-m", "microhost.serve"],
     )

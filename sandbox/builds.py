@@ -51,7 +51,9 @@ class Builds:
         environment: Mapping[str, str],
         deta_version: str,
         bytes_max: int,
+        docker_socket: str | None = None,
     ) -> None:
+        self._docker_socket = docker_socket
         self._premises = premises
         self._tree: Tree = premises.tree
         self._environment = environment
@@ -112,6 +114,7 @@ class Builds:
                 environment=self._environment,
                 found=self._premises.interpreters,
                 found_nodes=self._premises.nodes,
+                docker_socket=self._docker_socket,
             )
             return {
                 "guards": [asdict(each) for each in report.guards],

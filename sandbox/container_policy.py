@@ -25,7 +25,6 @@ from sandbox.policy import (
     READ_ONLY_PROC,
     ROOT_LINKS,
     RUNTIME,
-    TEMPLATE_TMP_BYTES,
     TMP,
     RunPolicy,
     run_command,
@@ -33,6 +32,8 @@ from sandbox.policy import (
 
 IMAGE = "microhost-root"
 LABEL = "microhost.tree"
+# Not `runsc`: what gVisor runs are no processes of this kernel, which could be frozen, moved and charged.
+OCI_RUNTIME = "runc"
 CONTROL = "/control"
 ENTER = f"{RUNTIME}/python/enter.py"
 SLOTS_BYTES = 1024 * 1024
@@ -84,6 +85,7 @@ def container_config(policy: ContainerPolicy) -> dict[str, Any]:
 def _host_config(policy: ContainerPolicy) -> dict[str, Any]:
     return {
         "AutoRemove": True,
+        "Runtime": OCI_RUNTIME,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],  # the filter's text is added by who sends this
         "ReadonlyRootfs": True,
@@ -100,7 +102,7 @@ def _host_config(policy: ContainerPolicy) -> dict[str, Any]:
             {"Name": name, "Soft": soft, "Hard": hard}
             for name, (soft, hard) in zip(_LIMITS, launch.sandbox_limits().values(), strict=True)
         ],
-        "Mounts": [_show(source, target) for source, target in _shown(policy)],
+        "Mounts": [_show(source, target) for source, target in shown(policy)],
         "Tmpfs": {
             TMP: f"rw,exec,nosuid,nodev,size={policy.run.tmp_bytes},mode=1777",
             "/x": f"rw,exec,nosuid,nodev,size={SLOTS_BYTES},mode=755",
@@ -112,7 +114,8 @@ def _host_config(policy: ContainerPolicy) -> dict[str, Any]:
     }
 
 
-def _shown(policy: ContainerPolicy) -> list[tuple[str, str]]:
+def shown(policy: ContainerPolicy) -> list[tuple[str, str]]:
+    """Give what fills the image: each path of the machine and the one at which it appears, outer ones first."""
     run = policy.run
     return [
         ("/usr", "/usr"),
@@ -194,5 +197,6 @@ def layer_of(archive: bytes) -> str:
 
 def _member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
-    member.type, member.linkname, member.mode = kind, target, 0o755
+    member.type, member.linkname = kind, target
+    member.mode = 0o1777 if name == "tmp" else 0o755  # runc gives a mount the mode of what it covers
     return member

@@ -50,9 +50,10 @@ class ContainerSandbox(Sandbox):
     async def _bring_up(self) -> bytes:
         """Start a container, meet its guest, make a sandbox of it; gives the guest's first word."""
         self._boot_log = os.memfd_create("boot-log", os.MFD_CLOEXEC)
+        described = self._describe_container()
         try:
             with self._listen() as listener:
-                config = container_policy.container_config(self._describe_container())
+                config = container_policy.container_config(described)
                 first = await self._containers.make(self._name, config)
                 self._watch(first)
                 peer = await self._accept(listener, first)
@@ -60,7 +61,7 @@ class ContainerSandbox(Sandbox):
             shutil.rmtree(self._meeting_place, ignore_errors=True)
         self._control = Control(peer, on_breach=self._end_soon)
         self._control.listen()
-        await self._furnish(first)
+        await self._furnish(first, described)
         word = self._guest.expect()
         self._guest.tell(b"E" + seccomp.program(), [self._boot_log])
         return await word
@@ -118,11 +119,12 @@ class ContainerSandbox(Sandbox):
         self._take_template(pid)
         return peer
 
-    async def _furnish(self, first: int) -> None:
+    async def _furnish(self, first: int, described: ContainerPolicy) -> None:
         """Give the container what the engine cannot: our groups, our network, our slots."""
         means = self._means
         await means.mounter.join(self._group.child("init").join_files(), first)
-        await means.mounter.dress(self._namespace, slots=policy.SLOTS)
+        shown = [target for _, target in container_policy.shown(described)]
+        await means.mounter.dress(self._namespace, slots=policy.SLOTS, shown=shown)
         place = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._network = await means.networks.furnish(place)

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from sandbox import container_policy
@@ -25,6 +28,7 @@ from sandbox.workers import Done, Trade, Workers
 
 JOB_S = 30.0
 REQUEST_S = 25
+REMOVAL_POLL_S = 0.02
 OLDEST_API = (1, 41)
 MISSING_PACKAGE = "the package 'docker' is not installed (pip install 'microhost[docker]')"
 
@@ -108,16 +112,35 @@ def _client(socket_path: str) -> Iterator[Any]:
         raise OSError(" ".join(str(error).split())[:400]) from error
 
 
+def find_version(socket_path: str) -> str:
+    """Give the version of the daemon at `socket_path`. Raises: OSError with a sentence when it cannot serve us."""
+    with _client(socket_path) as client:
+        return _check(client)
+
+
+def _check(client: Any) -> str:
+    version, info = client.version(), client.info()
+    if tuple(int(each) for each in version["ApiVersion"].split(".")) < OLDEST_API:
+        raise OSError(f"Docker {version['Version']} is too old; version 20.10 or newer is needed")
+    if info["KernelVersion"] != os.uname().release:
+        raise OSError(
+            f"Docker runs on another kernel ({info['KernelVersion']}), in a machine of its own; run microhost in that "
+            "machine, too"
+        )
+    if "name=seccomp" not in str(info["SecurityOptions"]):
+        raise OSError("this Docker cannot filter system calls")
+    if any(word in str(info["SecurityOptions"]) for word in ("name=rootless", "name=userns")):
+        raise OSError("this Docker maps user ids (rootless or userns-remap), which the warden does itself")
+    if container_policy.OCI_RUNTIME not in info["Runtimes"]:
+        raise OSError(f"this Docker has no runtime '{container_policy.OCI_RUNTIME}'")
+    return str(version["Version"])
+
+
 def _prepare(record: Record, descriptors: list[int]) -> Done:
     with _client(record["socket"]) as client:
-        version = client.version()
-        api = tuple(int(each) for each in version["ApiVersion"].split("."))
-        if api < OLDEST_API:
-            raise OSError(f"Docker {version['Version']} is too old; version 20.10 or newer is needed")
-        if "name=seccomp" not in str(client.info()["SecurityOptions"]):
-            raise OSError("this Docker cannot filter system calls")
+        version = _check(client)
         _remove_all(client, record["tree"])
-        return {"version": version["Version"], "image": _import_image(client)}, []
+        return {"version": version, "image": _import_image(client)}, []
 
 
 def _import_image(client: Any) -> str:
@@ -143,17 +166,27 @@ def _make(record: Record, descriptors: list[int]) -> Done:
 
 
 def _remove(record: Record, descriptors: list[int]) -> Done:
+    with _client(record["socket"]) as client:
+        deadline = time.monotonic() + REQUEST_S
+        while not _is_removed(client, record["name"]):
+            if time.monotonic() > deadline:
+                raise OSError(f"container '{record['name']}' was not removed within {REQUEST_S} s")
+            time.sleep(REMOVAL_POLL_S)
+    return {}, []
+
+
+def _is_removed(client: Any, name: str) -> bool:
+    """Ask for a container's removal, which may be under way: it removes itself when it has ended."""
     import docker.errors
 
-    with _client(record["socket"]) as client:
-        try:
-            client.remove_container(record["name"], force=True, v=True)
-        except docker.errors.NotFound:
-            pass
-        except docker.errors.APIError as error:
-            if "already in progress" not in str(error):  # it removes itself when it has ended
-                raise
-    return {}, []
+    try:
+        client.remove_container(name, force=True, v=True)
+    except docker.errors.NotFound:
+        return True
+    except docker.errors.APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise
+    return False
 
 
 def _remove_all(client: Any, tree: str) -> None:

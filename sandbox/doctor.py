@@ -28,6 +28,7 @@ from typing import Any
 from sandbox import bwrap, interpreters, kernel, nodes, policy, visible
 from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_layout, hands_on
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
+from sandbox.doctor_docker import try_docker
 from sandbox.doctor_egress import try_egress
 from sandbox.etc import write_etc
 from sandbox.interpreters import Interpreter
@@ -133,9 +134,10 @@ def probe(
     environment: Mapping[str, str] | None = None,
     found: list[Interpreter] | None = None,
     found_nodes: list[Interpreter] | None = None,
+    docker_socket: str | None = None,
 ) -> Report:
     """Try every guard; harmless, and leaves nothing behind. `found` and `found_nodes` spare asking the
-    interpreters again.
+    interpreters again. `docker_socket` is of the daemon that sandboxes are to be containers of, if they are.
     """
     environment = os.environ if environment is None else environment
     users = find_users() if users is None else users
@@ -143,7 +145,7 @@ def probe(
     with_node = nodes.find(environment) if found_nodes is None else found_nodes
     guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
     guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
-    guards += [_look_for_npm(with_node)]
+    guards += [_look_for_npm(with_node), *([try_docker(docker_socket)] if docker_socket else [])]
     infos = tuple(
         RuntimeInfo(each.name, each.executable, each.version_text) for each in (*runtimes, *with_node)
     )

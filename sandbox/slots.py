@@ -76,9 +76,11 @@ class Mounter(Workers):
         """Run `nft` in a network, all of it or nothing."""
         await self.ask({"do": "set_rules", "rules": rules}, [network])
 
-    async def dress(self, namespace: int, *, slots: int) -> None:
-        """Make of a container's mounts those of a sandbox, with so many places for slots."""
-        await self.ask({"do": "dress", "slots": slots}, [namespace])
+    async def dress(self, namespace: int, *, slots: int, shown: Sequence[str]) -> None:
+        """Make of a container's mounts those of a sandbox, with so many places for slots; `shown` are all that hold files
+        of the machine.
+        """
+        await self.ask({"do": "dress", "slots": slots, "shown": list(shown)}, [namespace])
 
     async def free_slot(self, namespace: int, slot: int) -> None:
         """Unmount slot `slot`; what was in its /tmp is gone."""
@@ -166,6 +168,8 @@ def _dress(record: Record, descriptors: list[int]) -> Done:
                 kernel.detach(path)
     for slot in range(record["slots"]):
         os.mkdir(f"/x/{slot}")
+    for path in record["shown"]:
+        kernel.set_mount(kernel.open_without_links(path), attributes=SAFE | kernel.MOUNT_ATTR_RDONLY)
     for path in ("/x", "/dev/pts", "/dev"):
         kernel.set_mount(kernel.open_without_links(path), attributes=kernel.MOUNT_ATTR_RDONLY)
     return {}, []

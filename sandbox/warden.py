@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox import activation, kernel, nodes, policy, requests, visible, wire
+from sandbox import activation, kernel, nodes, policy, requests, users, visible, wire
 from sandbox.builds import Builds
 from sandbox.container_sandboxes import ContainerSandbox
 from sandbox.containers import Containers
@@ -173,6 +173,7 @@ class Warden:
             environment=settings.environment,
             deta_version=_digest(settings.runtime / "python" / "packages" / "deta"),
             bytes_max=settings.dependencies_bytes,
+            docker_socket=str(settings.docker_socket) if is_docker else None,
         )
         self._operations: dict[str, Callable[[Host, Record, list[int]], Awaitable[Record]]] = {
             "boot": self._boot,
@@ -252,6 +253,8 @@ class Warden:
         if self._means.containers is None:
             return True
         try:
+            if users.in_namespace():
+                raise MountError("the driver 'docker' is for root of the machine; start microhost as root")
             await self._means.containers.prepare()
         except MountError as error:
             _log(f"Docker at '{self._settings.docker_socket}' cannot be used: {error}")

@@ -1,8 +1,9 @@
 """Come from a container's first program to boot.py: `<python> -I -S -B enter.py <program> <arguments>`.
 
-Its first process stays, as whoever orphans fall to; the other is the guest. A container has no descriptor of the warden's and no right of its own. This program connects to the warden's socket, waits for
-its one word (a filter of system calls and a log), takes the socket as descriptor 3, and becomes user 1000 of a user namespace of its
-own, where it keeps the right to change its root and nothing else. Then it puts the filter on and executes.
+Its first process stays, as whoever orphans fall to; the other is the guest. A container has no descriptor of the
+warden's and no right of its own. The guest connects to the warden's socket, waits for its one word (a filter of system
+calls and a log), takes the socket as descriptor 3, and becomes user 1000 of a user namespace of its own, where it keeps
+the right to change its root and nothing else. Then it puts the filter on and executes.
 Source: runtimes/CONTRACT.md, section 1.
 """
 

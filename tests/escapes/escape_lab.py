@@ -33,6 +33,8 @@ from sandbox.warden import WardenSettings, run
 from tests.slowness import slow
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where the daemon listens whose containers sandboxes are to be; unset: they are bubblewrap's.
+ENGINE = "TEST_DOCKER_SOCKET"
 MIB = 1024 * 1024
 T = TypeVar("T")
 
@@ -90,6 +92,9 @@ class Lab:
         self.data = data
         self.network = network
         self._careless = careless
+        engine = os.environ.get(ENGINE)
+        if engine is not None:
+            settings = {"driver": "docker", "docker_socket": Path(engine), **settings}
         self.settings = WardenSettings(
             data=data,
             runtime=ROOT / "runtimes",
@@ -306,8 +311,10 @@ class Micro:
         return [pid for leaf in leaves for pid in pids_in(leaf) if pid != self.template_pid()]
 
     def template_pid(self) -> int:
-        """Give the template's pid: the only child of bwrap's only child."""
+        """Give the template's pid: the only child of bwrap's only child, or of a container's first process."""
         outer = pids_in(self.lab.group(self.sandbox, "init"))
+        if len(outer) == 1:
+            return children_of(outer[0])[0]
         inner = next(pid for pid in outer if set(children_of(pid)) & set(outer))
         return children_of(children_of(inner)[0])[0]
 
