@@ -6,14 +6,13 @@ Theory of operation
     /usr, the interpreters, /etc as sandboxes see it, the runtime, a dependency set. Four things the engine cannot be told, and they
     are done from outside before any of the user's code runs: mounts that it adds are taken away and the slots made
     (slots.py, `dress`), the network is laid into its empty one (networks.py, `furnish`), its processes move into
-    our control groups, and the guest enters a user namespace and puts on the stricter filter (`ENTER`).
+    our control groups, and the guest enters a user namespace and puts on the stricter filter (runtimes/python/enter.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import platform
 import tarfile
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,6 @@ LABEL = "microhost.tree"
 # Not `runsc`: what gVisor runs are no processes of this kernel, which could be frozen, moved and charged.
 OCI_RUNTIME = "runc"
 CONTROL = "/control"
-ENTER = f"{RUNTIME}/python/enter.py"
 SLOTS_BYTES = 1024 * 1024
 # Beside what the mount points are, a name that Node looks for.
 SKELETON = (
@@ -45,7 +43,6 @@ SKELETON = (
 SKELETON_LINKS = (("node_modules", "dependencies/node_modules"),)
 
 CLONE_NEWUSER = 0x1000_0000
-_ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 _OPERATORS = {"eq": "SCMP_CMP_EQ", "gt": "SCMP_CMP_GT", "masked": "SCMP_CMP_MASKED_EQ"}
 # The engine's names of the limits of `launch.sandbox_limits`, in the order of that list.
 _LIMITS = ("core", "nofile", "memlock", "msgqueue", "rtprio", "nice")
@@ -57,6 +54,7 @@ class ContainerPolicy:
 
     run: RunPolicy
     image: str
+    enter: str  # the text of runtimes/python/enter.py: nothing is executed from a mount before all were looked at
     tree: str  # the label by which the next start finds what this one leaves
     control: str
     optional: tuple[str, ...]  # of `policy.OPTIONAL` what this machine has
@@ -76,7 +74,7 @@ def container_config(policy: ContainerPolicy) -> dict[str, Any]:
         "Hostname": policy.run.hostname,
         "Env": [f"{name}={value}" for name, value in policy.run.environment],
         "WorkingDir": "/",
-        "Entrypoint": [*command[: command.index("-B") + 1], ENTER, *command],
+        "Entrypoint": [*command[: command.index("-B") + 1], "-c", policy.enter, *command],
         "NetworkDisabled": True,
         "HostConfig": _host_config(policy),
     }
@@ -145,7 +143,6 @@ def seccomp_profile() -> dict[str, Any]:
     """
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
-        "architectures": [_ARCHITECTURES[platform.machine()]],
         "syscalls": [
             *(_call(rule) for rule in seccomp.rules() if rule.call != "unshare"),
             _call(seccomp.Rule("unshare", when=((0, "eq", CLONE_NEWUSER, 0),))),

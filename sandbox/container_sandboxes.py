@@ -21,7 +21,7 @@ from sandbox import container_policy, policy, seccomp, wire
 from sandbox.container_policy import ContainerPolicy
 from sandbox.containers import Containers
 from sandbox.control import Control, GuestError
-from sandbox.sandboxes import Sandbox, parent_of
+from sandbox.sandboxes import ContainerPlace, Sandbox, parent_of
 from sandbox.workers import MountError
 
 CONNECT_S = 15.0
@@ -45,7 +45,12 @@ class ContainerSandbox(Sandbox):
 
     @property
     def _meeting_place(self) -> Path:
-        return Path(self._means.control) / self.id
+        return self._place.meetings / self.id
+
+    @property
+    def _place(self) -> ContainerPlace:
+        assert self._means.place is not None
+        return self._means.place
 
     async def _bring_up(self) -> bytes:
         """Start a container, meet its guest, make a sandbox of it; gives the guest's first word."""
@@ -71,6 +76,7 @@ class ContainerSandbox(Sandbox):
         return ContainerPolicy(
             run=self._run_policy(),
             image=self._containers.engine.image,
+            enter=self._place.enter,
             tree=self._containers.tree,
             control=str(self._meeting_place),
             optional=tuple(each for each in policy.OPTIONAL if os.path.isdir(each)),
@@ -83,8 +89,9 @@ class ContainerSandbox(Sandbox):
     def _listen(self) -> socket.socket:
         """Listen where the container's user alone can connect."""
         place = self._meeting_place
-        place.mkdir(mode=0o750, parents=True)
+        place.mkdir(mode=0o700, parents=True)
         os.chown(place, 0, self.uid)
+        place.chmod(0o750)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.setblocking(False)
         directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,7 +131,10 @@ class ContainerSandbox(Sandbox):
         means = self._means
         await means.mounter.join(self._group.child("init").join_files(), first)
         shown = [target for _, target in container_policy.shown(described)]
-        await means.mounter.dress(self._namespace, slots=policy.SLOTS, shown=shown)
+        identities = dict(self._place.identities)
+        if self.order.dependencies_identity is not None:
+            identities["/dependencies"] = self.order.dependencies_identity
+        await means.mounter.dress(self._namespace, slots=policy.SLOTS, shown=shown, identities=identities)
         place = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._network = await means.networks.furnish(place)

@@ -24,8 +24,9 @@ import socket
 import struct
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, users, wire
@@ -36,7 +37,7 @@ from sandbox.executors import Executor, Slot, SurvivorError, empty
 from sandbox.interpreters import Interpreter, outside_system
 from sandbox.memory import Doorbell
 from sandbox.networks import Network, Networks
-from sandbox.slots import Mounter
+from sandbox.slots import Identity, Mounter
 from sandbox.workers import MountError
 
 BOOT_S = 20.0
@@ -73,6 +74,16 @@ class Order:
     tmp_bytes: int
     tasks: int
     egress: router.Policy = "public"
+    dependencies_identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlace:
+    """Hold what a container comes up by: the directory of meetings, its first program, and what must be where inside."""
+
+    meetings: Path
+    enter: str
+    identities: Mapping[str, Identity]
 
 
 @dataclass(slots=True)
@@ -91,8 +102,8 @@ class Means:
     import_s: float
     emit: Callable[[dict[str, Any], object | None], None]  # an event, to one host or to all
     log: Callable[[str], None]
-    containers: Containers | None = None  # of the driver "docker"
-    control: str = ""  # a directory of the warden's, where containers meet it
+    containers: Containers | None = None  # these two are of the driver "docker"
+    place: ContainerPlace | None = None
     forks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FORKS_IN_FLIGHT))
     evidence: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
 

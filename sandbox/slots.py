@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sandbox import cgroups, doors, kernel, plumbing, wire
 from sandbox.plumbing import Router
@@ -28,6 +28,15 @@ ADDED_BY_ENGINES = (
     *("/sys", "/dev/shm", "/dev/mqueue", "/dev/console"),
 )
 SAFE = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+
+
+Identity = tuple[int, int]  # device and inode
+
+
+def identify(path: str | int) -> Identity:
+    """Say which directory this is, whatever it is called. Raises: OSError."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 class Mounter(Workers):
@@ -76,11 +85,16 @@ class Mounter(Workers):
         """Run `nft` in a network, all of it or nothing."""
         await self.ask({"do": "set_rules", "rules": rules}, [network])
 
-    async def dress(self, namespace: int, *, slots: int, shown: Sequence[str]) -> None:
-        """Make of a container's mounts those of a sandbox, with so many places for slots; `shown` are all that hold files
-        of the machine.
+    async def dress(
+        self, namespace: int, *, slots: int, shown: Sequence[str], identities: Mapping[str, Identity]
+    ) -> None:
+        """Make of a container's mounts those of a sandbox, with so many places for slots.
+
+        `shown` are all that hold files of the machine, `identities` what some of them must be. Raises: MountError, also when one
+        is something else.
         """
-        await self.ask({"do": "dress", "slots": slots, "shown": list(shown)}, [namespace])
+        record = {"do": "dress", "slots": slots, "shown": list(shown), "identities": dict(identities)}
+        await self.ask(record, [namespace])
 
     async def free_slot(self, namespace: int, slot: int) -> None:
         """Unmount slot `slot`; what was in its /tmp is gone."""
@@ -168,6 +182,10 @@ def _dress(record: Record, descriptors: list[int]) -> Done:
                 kernel.detach(path)
     for slot in range(record["slots"]):
         os.mkdir(f"/x/{slot}")
+    for path, identity in record["identities"].items():
+        # the engine opened it by a path, of which an unprivileged user of the machine owns a part
+        if list(identify(path)) != identity:
+            raise OSError(f"'{path}' is not what was to be shown there")
     for path in record["shown"]:
         kernel.set_mount(kernel.open_without_links(path), attributes=SAFE | kernel.MOUNT_ATTR_RDONLY)
     for path in ("/x", "/dev/pts", "/dev"):

@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -43,8 +44,8 @@ from sandbox.interpreters import default as default_interpreter
 from sandbox.networks import Networks
 from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
-from sandbox.sandboxes import Means, Order, Sandbox, SandboxError
-from sandbox.slots import Mounter
+from sandbox.sandboxes import ContainerPlace, Means, Order, Sandbox, SandboxError
+from sandbox.slots import Identity, Mounter, identify
 from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 from sandbox.workers import MountError
@@ -166,7 +167,7 @@ class Warden:
             emit=self._emit,
             log=_log,
             containers=Containers(str(settings.docker_socket), premises.tree) if is_docker else None,
-            control=str(premises.data / "run" / "control"),
+            place=_container_place(premises) if is_docker else None,
         )
         self._builds = Builds(
             premises,
@@ -295,6 +296,8 @@ class Warden:
         self._mounter.close()
         if self._means.containers is not None:
             self._means.containers.close()
+        if self._means.place is not None:
+            shutil.rmtree(self._means.place.meetings, ignore_errors=True)
         for host in self._hosts:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(host.pid, 0)
@@ -435,8 +438,6 @@ class Warden:
     def _order(self, record: Record) -> Order:
         settings = self._settings
         dependencies = requests.optional_identity(record, "dependencies")
-        if dependencies is not None:
-            self._check_dependencies(dependencies)
         return Order(
             sandbox=requests.identity(record, "sandbox"),
             micro=requests.identity(record, "micro"),
@@ -451,6 +452,7 @@ class Warden:
             ),
             tasks=requests.number(record, "tasks", lowest=requests.TASKS_MIN, highest=settings.tasks),
             egress=requests.egress(record),
+            dependencies_identity=self._identify(dependencies) if dependencies is not None else None,
         )
 
     def _interpreter(self, record: Record) -> Interpreter:
@@ -468,11 +470,16 @@ class Warden:
             return default_interpreter(self._premises.interpreters)
         return self._interpreter(record)
 
-    def _check_dependencies(self, dependencies: str) -> None:
+    def _identify(self, dependencies: str) -> Identity:
+        """Look for a dependency set, and say which directory it is."""
         try:
-            os.close(kernel.open_beneath(self._premises.envs, dependencies, os.O_PATH | os.O_DIRECTORY))
+            found = kernel.open_beneath(self._premises.envs, dependencies, os.O_PATH | os.O_DIRECTORY)
         except OSError as error:
             raise RefusedError(f"There is no dependency set '{dependencies}'; install it first.") from error
+        try:
+            return identify(found)
+        finally:
+            os.close(found)
 
     def _on_sandbox_gone(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)
@@ -610,6 +617,18 @@ class Warden:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _container_place(premises: Premises) -> ContainerPlace:
+    """Take a directory that root alone can change, and note what the engine must show: no host runs yet that could exchange it."""
+    meetings = Path("/run", premises.tree.name)
+    shutil.rmtree(meetings, ignore_errors=True)
+    meetings.mkdir(mode=0o711)
+    return ContainerPlace(
+        meetings=meetings,
+        enter=(premises.runtime / "python" / "enter.py").read_text(encoding="utf-8"),
+        identities={policy.RUNTIME: identify(str(premises.runtime)), "/etc": identify(premises.etc)},
+    )
 
 
 def _checked(result: Record) -> Record:

@@ -1,4 +1,4 @@
-"""Come from a container's first program to boot.py: `<python> -I -S -B enter.py <program> <arguments>`.
+"""Come from a container's first program to boot.py: `<python> -I -S -B -c <this text> <program> <arguments>`.
 
 Its first process stays, as whoever orphans fall to; the other is the guest. A container has no descriptor of the
 warden's and no right of its own. The guest connects to the warden's socket, waits for its one word (a filter of system

@@ -15,13 +15,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests import docker_engine
 from tests.bench.commands import measure_command
+from tests.bench.containers import measure_containers
 from tests.bench.load import Load, press
 from tests.bench.machine import descendants, look_at_noise, memory_mb
 from tests.bench.node import measure_node
@@ -31,7 +33,7 @@ from tests.bench.rivals import Rival, gunicorn, serving, time_to_first_answer_s,
 from tests.bench.visor import measure_visor
 from tests.driving import Host, Micro, wait_until, zip_app
 
-PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive", "visor", "command", "node")
+PARTS = ("warm", "core", "starts", "deploy", "limits", "base", "drive", "visor", "command", "node", "docker")
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 CONNECTIONS = 4
 SLEEPERS = 6
@@ -79,6 +81,8 @@ def main() -> None:
             measure_node(
                 report, host, project, _first_call_ms, seconds=options.seconds, rounds=options.rounds
             )
+    if "docker" in wanted:
+        _drivers(report)
     noise = look_at_noise()
     print(f"\nnoise after:  {noise.text()}")
     report.raw["noise_after"] = asdict(noise)
@@ -87,8 +91,16 @@ def main() -> None:
     print("written: bench.json")
 
 
+def _drivers(report: Report) -> None:
+    with docker_engine.engine() as engine:
+        environment = {"MICROHOST_DRIVER": "docker", "MICROHOST_DOCKER_SOCKET": str(engine)}
+        with _host(environment=environment) as docker, _host() as namespaces:
+            hosts = {"docker": docker, "namespaces": namespaces}
+            measure_containers(report, hosts, _deployed, _first_call_ms)
+
+
 @contextmanager
-def _host(cores: str | None = None) -> Iterator[Host]:
+def _host(cores: str | None = None, *, environment: Mapping[str, str] | None = None) -> Iterator[Host]:
     """Run a host whose processes all stay on `cores`, when given."""
     with tempfile.TemporaryDirectory(prefix="microhost-bench-") as directory:
         Path(directory).chmod(0o755)
@@ -96,7 +108,7 @@ def _host(cores: str | None = None) -> Iterator[Host]:
         if cores is not None:
             os.sched_setaffinity(0, {int(cores)})
         try:
-            host = Host(Path(directory) / "data")
+            host = Host(Path(directory) / "data", environment=environment)
         finally:
             os.sched_setaffinity(0, everywhere)
         try:

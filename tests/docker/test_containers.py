@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from typing import Any
 import docker
 import pytest
 
+from sandbox.client import WardenError
 from sandbox.container_policy import LABEL
 from sandbox.premises import tree_name
 from tests.driving import Host, wait_until, zip_files
 from tests.escapes.escape_lab import AttackError, Lab, Micro, find_groups, is_alive, pids_in
+from tests.slowness import slow
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 NewLab = Callable[..., Lab]
@@ -285,6 +289,38 @@ def test_the_next_start_removes_what_warden_and_workers_left(
     assert containers_of(client, lab.data) == []
     assert not find_groups(f"s{micro.sandbox}")
     again.stop()
+
+
+def test_a_directory_that_the_host_has_exchanged_is_not_shown(new_lab: NewLab) -> None:
+    """The host owns the data directory, and the daemon opens by paths: what it opened is looked at before it is used."""
+    lab = new_lab()
+    (lab.data / "run").rename(lab.data / "away")
+    shutil.copytree(lab.data / "away", lab.data / "run")
+    with pytest.raises(WardenError, match="is not what was to be shown there"):
+        lab.start(ATTACKS)
+    (lab.data / "run").rename(lab.data / "other")
+    (lab.data / "away").rename(lab.data / "run")
+    assert lab.start(ATTACKS).attack("who")["NoNewPrivs"] == "1"
+
+
+def test_a_daemon_that_is_not_there_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    started = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("microhost")),
+            "serve",
+            "--data",
+            str(tmp_path / "data"),
+            "--port",
+            "0",
+        ],
+        env={**os.environ, "MICROHOST_DRIVER": "docker", "MICROHOST_DOCKER_SOCKET": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        timeout=slow(60),
+    )
+    assert started.returncode == 1
+    assert f"Docker at '{tmp_path}/none' cannot be used" in started.stderr
+    assert "Traceback" not in started.stderr
 
 
 def _workers_of(warden: int) -> list[int]:

@@ -33,6 +33,14 @@ def test_the_file_is_outweighed_by_the_environment_and_that_by_the_command_line(
     assert (found.port, found.tls_port, found.domain) == (1, 3, "c.example")
 
 
+def test_a_driver_is_one_of_two(tmp_path: Path) -> None:
+    found = load(None, {"MICROHOST_DRIVER": "docker", "MICROHOST_DOCKER_SOCKET": "/run/d.sock"})
+    assert (found.driver, found.docker_socket) == ("docker", Path("/run/d.sock"))
+    assert load(None, {}).driver == "namespaces"
+    with pytest.raises(ClientError, match="driver must be namespaces or docker, not 'podman'"):
+        load(None, {"MICROHOST_DRIVER": "podman"})
+
+
 @pytest.mark.parametrize(
     ("tls_port", "url"),
     [(None, "http://x.a.example:8000"), (443, "https://x.a.example"), (8443, "https://x.a.example:8443")],
