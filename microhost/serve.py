@@ -334,6 +334,8 @@ class Host:
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""
         self.server.should_exit = True
+        if self.operations is not None:
+            self.operations.stop()  # the successor tells how it is
 
     async def stop(self) -> None:
         """Let firings and executions end, at most DRAIN_S, and bring their records to the disk."""
@@ -349,8 +351,6 @@ class Host:
         await self.inside.stop()
         await self.stores.bases.stop()
         await self.accounts.note_used()
-        if self.operations is not None:
-            self.operations.stop()
         self.stores.close()
 
 

@@ -239,7 +239,7 @@ class Catalog:
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
             self._directory.remove(micro.id)
             for domain in domains:
-                self._directory.remove_domain(domain.domain)
+                self._directory.remove_domain(domain.domain, micro.id)
             await self._schedules.remove(micro.id)
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)

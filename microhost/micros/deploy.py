@@ -140,7 +140,7 @@ class Deployer(Generic[S]):
         clock: Callable[[], datetime],
         on_deployed: Callable[[str, float], object] = lambda outcome, took_s: None,
     ) -> None:
-        """Work on these parts; `on_deployed` is told `live`, `refused` or `failed`, and the seconds it took."""
+        """Work on these parts; `on_deployed` is told `live`, `refused`, `given up` or `failed`, and the seconds it took."""
         self._meta = stores.meta
         self._bundles = stores.bundles
         self._catalog = catalog
@@ -190,6 +190,9 @@ class Deployer(Generic[S]):
             outcome = "live"
         except ClientError:
             outcome = "refused"
+            raise
+        except asyncio.CancelledError:
+            outcome = "given up"
             raise
         finally:
             self._on_deployed(outcome, time.monotonic() - began)
