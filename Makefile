@@ -1,7 +1,7 @@
 # microhost: `make` prints what there is.
 
 UV_VERSION := 0.13.9
-DEBIAN_PACKAGES := bubblewrap libseccomp2 iproute2 nftables python3 python3-venv
+DEBIAN_PACKAGES := bubblewrap libseccomp2 iproute2 nftables python3 python3-venv git
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 export UV_PYTHON_DOWNLOADS := never
