@@ -15,7 +15,7 @@ help:  ## this list
 
 setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
 
-test: DEBIAN_PACKAGES += zsh uidmap slirp4netns
+test: DEBIAN_PACKAGES += zsh uidmap slirp4netns caddy curl
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl
 test: DEBIAN_PACKAGES += chromium
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core

@@ -47,6 +47,16 @@ def main() -> None:
 @click.option("--tls-key", type=FILE, help="The key of that certificate (PEM).")
 @click.option("--domain", help="Domain of the console; Micros live below it.  [default: localhost]")
 @click.option(
+    "--https-port",
+    type=click.IntRange(1, 65535),
+    help="Port at which a proxy in front speaks HTTPS for this host, so that its own addresses say so.",
+)
+@click.option(
+    "--operations-port",
+    type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1 for /metrics, /healthz, /readyz and /ask; 0 takes a free one.  [default: none]",
+)
+@click.option(
     "--owner-password-file",
     type=FILE,
     help="A file with the password that the owner gets at the first start.",
@@ -118,6 +128,22 @@ def password(data: Path | None) -> None:
     except (HostError, OSError) as error:
         _fail(f"The password was not set: {error}")
     click.echo("The owner's password is set: log in to the console as 'owner'.", err=True)
+
+
+@main.command()
+@click.option("--config", type=FILE, help="The TOML file of settings that the host runs with.")
+@click.option("--email", default="", help="Your address, which the certificates' authority gets.")
+@click.option("--internal", is_flag=True, help="Take certificates of Caddy's own authority, to try it out.")
+@click.option("--http-port", type=PORT, default=80, help="Port that leads to HTTPS.  [default: 80]")
+def caddyfile(config: Path | None, email: str, internal: bool, http_port: int) -> None:
+    """Print the configuration of a Caddy in front of this host, which gets certificates for all of its names."""
+    from microhost.operations.caddy import write_caddyfile
+
+    try:
+        text = write_caddyfile(_load(config), email=email, internal=internal, http_port=http_port)
+    except ClientError as error:
+        _fail(error.message)
+    click.echo(text, nl=False)
 
 
 @main.command()

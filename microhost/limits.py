@@ -100,6 +100,7 @@ EXECUTORS_PER_MICRO = 64
 LOG_BYTES_PER_EXECUTION = 256 * 1024
 TIMEOUT_S_MAX = 900.0
 MEMORY_MB_MAX = 4096
+CONCURRENCY_MAX = 32  # executions in one process at once, where a Micro asks for it
 
 # Ours: the gateway
 REQUEST_HEAD_BYTES = 64 * 1024

@@ -13,6 +13,7 @@ from microhost.limits import EXECUTION_MEMORY_BYTES, EXECUTION_TIMEOUT_S, MIB
 Trigger = Literal["http", "run", "cron"]
 Start = Literal["warm", "asleep", "cold"]
 RevisionState = Literal["live", "retired"]
+DomainState = Literal["pending", "active", "failed"]
 Role = Literal["owner", "member"]
 Egress = str | tuple[str, ...]  # "public", "none", or the names that a Micro may reach
 OWNER_ID = "owner"  # of the one user who is always there
@@ -136,11 +137,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Lead a host name that is not below ours to a Micro."""
+    """Lead a host name that is not below ours to a Micro. `reason` is a sentence, empty when all is well;
+    `checked_at` None before it was looked up first.
+    """
 
     domain: str
     micro_id: str
     created_at: datetime
+    state: DomainState = "pending"
+    reason: str = ""
+    checked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

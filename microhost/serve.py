@@ -45,6 +45,7 @@ from microhost.log import set_up_log
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
+from microhost.micros.domains import DomainChecker, NameServers
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
@@ -52,8 +53,13 @@ from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
-from microhost.records import Egress, Micro
-from microhost.settings import Settings
+from microhost.operations.app import OperationsServer
+from microhost.operations.app import create_app as create_operations
+from microhost.operations.asking import may_have_certificate
+from microhost.operations.looking import Looking
+from microhost.operations.metrics import Metrics
+from microhost.records import Egress, Execution, Micro, RawExchange
+from microhost.settings import Settings, split_list
 from microhost.storage.authority import Identity, open_authority
 from microhost.storage.events import utc_now
 from microhost.storage.stores import Stores, open_stores
@@ -112,6 +118,7 @@ class Host:
         self.first_password: str | None = None
         self.runtimes = runtimes
         self.certificates = certificates
+        self.operations: OperationsServer | None = None
         self.warden = WardenClient(
             channel,
             on_exited=lambda *exited: self.pools.on_exited(*exited),
@@ -123,10 +130,11 @@ class Host:
         self.directory = Directory()
         self.executions = Executions(stores.events, stores.exchanges, self.directory.find_micro)
         self.pools = Pools(
-            self.warden, settings, self.executions.record, load=lambda micro_id: self.deployer.load(micro_id)
+            self.warden, settings, self.record, load=lambda micro_id: self.deployer.load(micro_id)
         )
-        self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke)
-        self.names = Names(settings.domain)
+        self.metrics = Metrics()
+        self.scheduler = Scheduler(stores.meta.schedules, self.pools.invoke, on_fired=self.metrics.count_tick)
+        self.names = Names(settings.domain, settings.console_name)
         self.upkeep = Upkeep(stores.drives, clock=utc_now)
         turns = Turns()
         self.catalog = Catalog(
@@ -148,11 +156,20 @@ class Host:
             installer=self.warden,
             turns=turns,
             clock=utc_now,
+            on_deployed=self.metrics.count_deployment,
         )
         self.accounts = Accounts(stores.meta, self.directory, clock=utc_now)
         self.entries = Entries(self.accounts, self.locate, time.monotonic)
         self.memories = Memories()
         self.pools.on_memory = lambda used: self.memories.note(utc_now(), used)
+        self.domains = DomainChecker(
+            stores.meta.domains,
+            self.directory,
+            own_names=split_list(settings.public_address) or [settings.domain],
+            authorities=split_list(settings.certificate_authorities),
+            clock=utc_now,
+            servers=NameServers(split_list(settings.name_servers)),
+        )
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -167,6 +184,7 @@ class Host:
             schedules=self.scheduler,
             accounts=self.accounts,
             entries=self.entries,
+            domains=self.domains,
             doctor=self.warden.doctor,
             clock=utc_now,
         )
@@ -177,7 +195,7 @@ class Host:
             console=create_app(self.services),
             keys=self.directory,
             sessions=self.accounts,
-            domain=settings.domain,
+            names=self.names,
         )
         self.resolver = Resolver(self.warden, egress_of=self.find_egress, upstreams=settings.name_servers)
         self.inside = Inside(
@@ -212,8 +230,39 @@ class Host:
             )
         )
 
-    async def run(self, listener: socket.socket, tls_listener: socket.socket | None) -> None:
+    def record(self, execution: Execution, exchange: RawExchange | None = None, /) -> Execution:
+        """Count and keep an execution that has ended."""
+        self.metrics.count_execution(execution)
+        return self.executions.record(execution, exchange)
+
+    def make_operations(self, listener: socket.socket) -> OperationsServer:
+        """Put together what is served to the machine itself."""
+        looking = Looking(
+            self.stores,
+            self.pools,
+            self.directory,
+            self.warden,
+            data=self.settings.data,
+            count_connections=lambda: len(self.server.server_state.connections),
+            is_draining=lambda: self.server.should_exit,
+        )
+        self.metrics.watch(looking.look)
+        app = create_operations(
+            self.metrics,
+            may_have_certificate=lambda name: may_have_certificate(name, self.names, self.directory),
+            find_troubles=looking.find_troubles,
+        )
+        return OperationsServer(app, listener)
+
+    async def run(
+        self,
+        listener: socket.socket,
+        tls_listener: socket.socket | None,
+        operations_listener: socket.socket | None,
+    ) -> None:
         """Serve until told to drain, then let what runs come to its end."""
+        if operations_listener is not None:
+            self.operations = self.make_operations(operations_listener)
         if tls_listener is not None:
             self.server.tls = tls_listener, self.certificates.context
         await self.warden.start()
@@ -237,11 +286,18 @@ class Host:
         await self.scheduler.start()
         await self.stores.bases.start()
         self.upkeep.start()
+        self.domains.start()
+        if self.operations is not None:
+            await self.operations.start()
         gc.freeze()  # what is alive now stays: later collections need not walk it
         with contextlib.suppress(OSError):  # nobody may be told on a full disk, all may be served
             if self.settings.tls_port is not None:
                 print(f"microhost speaks TLS on https://{self.settings.domain}:{self.settings.tls_port}")
-            print(f"microhost listens on {self.settings.public_url}", flush=True)
+            if self.operations is not None:
+                print(f"microhost tells metrics on http://127.0.0.1:{self.operations.port}")
+            if self.settings.https_port is not None:
+                print(f"microhost is reached at {self.settings.public_url}")
+            print(f"microhost listens on http://{self.settings.domain}:{self.settings.port}", flush=True)
 
     async def set_first_password(self) -> None:
         """Give the owner the password that the operator chose, unless there is one. Raises: HostError."""
@@ -284,6 +340,7 @@ class Host:
         await self.scheduler.drain(timeout_s=DRAIN_S)
         await self.scheduler.stop()
         self.pools.on_drain()
+        await self.domains.stop()
         await asyncio.to_thread(self.upkeep.stop)
         try:
             await asyncio.wait_for(self.pools.stop(), DRAIN_S)
@@ -292,6 +349,8 @@ class Host:
         await self.inside.stop()
         await self.stores.bases.stop()
         await self.accounts.note_used()
+        if self.operations is not None:
+            self.operations.stop()
         self.stores.close()
 
 
@@ -335,6 +394,7 @@ def main() -> None:
 def serve() -> None:
     """Take the descriptors that the warden left open and serve until the warden says otherwise. Raises: HostError."""
     listener, tls_listener = take_listener("MICROHOST_LISTEN_FD"), take_listener("MICROHOST_TLS_LISTEN_FD")
+    operations_listener = take_listener("MICROHOST_OPERATIONS_LISTEN_FD")
     assert listener is not None
     channel = socket.socket(fileno=int(os.environ.pop("MICROHOST_CHANNEL_FD")))
     custom = take_custom()
@@ -343,12 +403,14 @@ def serve() -> None:
     settings = replace(settings, port=listener.getsockname()[1])
     if tls_listener is not None:
         settings = replace(settings, tls_port=tls_listener.getsockname()[1])
+    if operations_listener is not None:
+        settings = replace(settings, operations_port=operations_listener.getsockname()[1])
     stores = open_stores(settings.data, drive_quota_mb=settings.drive_quota_mb)
     certificates = open_certificates(settings, custom)
     host = Host(settings, stores, channel, [], certificates)
     host.first_password = password
     sys.setswitchinterval(SWITCH_S)  # a thread at work gives way to the loop as soon as that asks
-    uvloop.run(host.run(listener, tls_listener))
+    uvloop.run(host.run(listener, tls_listener, operations_listener))
 
 
 if __name__ == "__main__":

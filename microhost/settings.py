@@ -39,7 +39,10 @@ class Settings:
         metadata={"help": "PEM file of a certificate of your own with its chain, used for its names"},
     )
     tls_key: Path | None = field(default=None, metadata={"help": "PEM file of its key"})
-    domain: str = field(default="localhost", metadata={"help": "domain of the console; Micros live below it"})
+    domain: str = field(
+        default="localhost",
+        metadata={"help": "domain that Micros live below, and of the console unless it has another"},
+    )
     uid_base: int = field(
         default=210_000, metadata={"help": "first of 10,000 user ids: the host's own, then one a sandbox"}
     )
@@ -59,7 +62,9 @@ class Settings:
     )
     public_address: str = field(
         default="",
-        metadata={"help": "address that custom domains are pointed to, when it is not the domain's"},
+        metadata={
+            "help": "comma-separated addresses that custom domains are pointed to, when they are not the domain's"
+        },
     )
     button_allow: str = field(
         default="",
@@ -71,6 +76,25 @@ class Settings:
     owner_password_file: Path | None = field(
         default=None, metadata={"help": "file with the password that the owner gets when there is none yet"}
     )
+    certificate_authorities: str = field(
+        default="letsencrypt.org, sectigo.com",
+        metadata={"help": "comma-separated names that CAA records of custom domains must allow one of"},
+    )
+    console_domain: str = field(
+        default="", metadata={"help": "domain of the console, when it is not the one that Micros live below"}
+    )
+    https_port: int | None = field(
+        default=None,
+        metadata={
+            "help": "port at which a proxy in front of this host speaks HTTPS for it; none: there is none"
+        },
+    )
+    operations_port: int | None = field(
+        default=None,
+        metadata={
+            "help": "port on 127.0.0.1 for metrics, health and a proxy's questions; 0 takes a free one, none serves none"
+        },
+    )
     insecure_sandbox: str = field(
         default="", metadata={"help": "comma-separated names of guards that may be missing"}
     )
@@ -80,8 +104,20 @@ class Settings:
 
     @property
     def public_url(self) -> str:
-        """Give the console's URL, such as `http://localhost:8000`."""
-        return f"http://{self.domain}:{self.port}"
+        """Give the console's URL, such as `http://localhost:8000`, as the world reaches it."""
+        if self.https_port is not None:
+            return f"https://{self.console_name}{_port_part(self.https_port)}"
+        return f"http://{self.console_name}:{self.port}"
+
+    @property
+    def console_name(self) -> str:
+        """Give the host name of the console."""
+        return self.console_domain or self.domain
+
+    @property
+    def own_domains(self) -> tuple[str, ...]:
+        """Give the domains that no Micro can be given, nor anything below them."""
+        return tuple(dict.fromkeys((self.domain.lower(), self.console_name.lower())))
 
     @property
     def inside_names(self) -> tuple[str, ...]:
@@ -92,14 +128,19 @@ class Settings:
     @property
     def button_places(self) -> tuple[str, ...]:
         """Give the URLs of the places that `button_allow` names."""
-        return tuple(each.strip() for each in self.button_allow.split(",") if each.strip())
+        return tuple(split_list(self.button_allow))
 
     def micro_url(self, label: str, *, tls_port: int | None = None) -> str:
         """Give the URL of the Micro whose sub-domain is `label`, for who speaks HTTPS at a port, or HTTP."""
+        tls_port = tls_port if self.https_port is None else self.https_port
         if tls_port is not None:
-            port = "" if tls_port == HTTPS_PORT else f":{tls_port}"
-            return f"https://{label}.{self.domain}{port}"
+            return f"https://{label}.{self.domain}{_port_part(tls_port)}"
         return f"http://{label}.{self.domain}:{self.port}"
+
+
+def split_list(text: str) -> list[str]:
+    """Give the words of a setting that is a list with commas. Pure."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
@@ -124,14 +165,18 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
             mistakes.append(f"settings: {name} must be {known[name].metadata['help']}, not {values[name]!r}")
     if (chosen.get("tls_certificate") is None) != (chosen.get("tls_key") is None):
         mistakes.append("settings: tls_certificate and tls_key belong together; give both or none")
-    for each in filter(None, str(chosen.get("button_allow", "")).split(",")):
-        if not _PLACE.fullmatch(each.strip()):
+    for each in split_list(str(chosen.get("button_allow", ""))):
+        if not _PLACE.fullmatch(each):
             mistakes.append(
                 f"settings: button_allow must be places such as http://10.0.0.5:3000, not {each!r}"
             )
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above
+
+
+def _port_part(port: int) -> str:
+    return "" if port == HTTPS_PORT else f":{port}"
 
 
 def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:

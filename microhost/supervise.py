@@ -41,6 +41,7 @@ def supervise(settings: Settings) -> int:
             host=settings.host,
             port=settings.port,
             tls_port=settings.tls_port,
+            operations_port=settings.operations_port,
             host_files=_host_files(settings),
             uid_base=settings.uid_base,
             memory_bytes=MEMORY_MB_MAX * MIB,

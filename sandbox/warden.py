@@ -65,9 +65,9 @@ class WardenSettings:
 
     `host_environment` is given to the host (its own settings); `environment` is the operator's, for the
     installer's index. `accepted` names guards that may be missing. `visible` are further paths of the host's.
-    `tls_port` is of a second listening socket, None when there is none. `host_files` are opened for each host;
-    `door_names` lead, inside a sandbox, to its doors (doors.py). `git_allowed` are URLs of places that repositories may be
-    fetched from beside those with a public address.
+    `tls_port` is of a second listening socket, `operations_port` of one on loopback; None when there is none.
+    `host_files` are opened for each host; `door_names` lead, inside a sandbox, to its doors (doors.py).
+    `git_allowed` are URLs of places that repositories may be fetched from beside public ones.
     """
 
     data: Path
@@ -75,6 +75,7 @@ class WardenSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     tls_port: int | None = None
+    operations_port: int | None = None
     uid_base: int = 210_000
     memory_bytes: int = 4096 * 1024 * 1024
     tmp_bytes: int = 4096 * 1024 * 1024
@@ -605,6 +606,9 @@ def _listen_all(settings: WardenSettings) -> dict[str, socket.socket]:
     listeners = {"MICROHOST_LISTEN_FD": _listen(settings.host, settings.port, "--port")}
     if settings.tls_port is not None:
         listeners["MICROHOST_TLS_LISTEN_FD"] = _listen(settings.host, settings.tls_port, "--tls-port")
+    if settings.operations_port is not None:
+        listener = _listen("127.0.0.1", settings.operations_port, "--operations-port")
+        listeners["MICROHOST_OPERATIONS_LISTEN_FD"] = listener
     return listeners
 
 

@@ -123,15 +123,23 @@ class Host:
             self._end()
             raise AssertionError(f"the host did not listen; its log:\n{self.tail()}")
         self.port = _port_of(lines[-1])
+        self.operations_port = next((_port_of(each) for each in lines if "tells metrics on" in each), None)
         self.tls_port = next((_port_of(each) for each in lines if "speaks TLS on https" in each), None)
         self.start_s = time.monotonic() - begun
         token = (self.data / "owner.token").read_text().strip()
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Host": f"localhost:{self.port}", "Authorization": f"Bearer {token}"},
+            headers={
+                "Host": f"{self._console_name()}:{self.port}",
+                "Authorization": f"Bearer {token}",
+            },
             timeout=CALL_TIMEOUT_S,
         )
         self.token = token
+
+    def _console_name(self) -> str:
+        chosen = (self.environment.get(f"MICROHOST_{each}") for each in ("CONSOLE_DOMAIN", "DOMAIN"))
+        return next(filter(None, chosen), "localhost")
 
     def tail(self, count: int = 40) -> str:
         """Give the last lines of the host's log."""

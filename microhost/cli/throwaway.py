@@ -68,7 +68,7 @@ class ThrowawayHost:
             undo.pop_all()
         try:
             self.server = self._wait_until_it_listens()
-            self.token = read_token(command, data)
+            self.token = self._read_token(command, data)
         except BaseException:
             self.stop()
             raise
@@ -169,6 +169,13 @@ class ThrowawayHost:
             if found := LISTENS.search(line):
                 return settings.check_server(found[1], "The host")
 
+    def _read_token(self, command: Sequence[str], data: Path) -> str:
+        try:
+            return read_token(command, data)
+        except FileNotFoundError as error:  # a host that ended meanwhile took its data with it
+            self._reader.join(STOP_S)
+            raise self._failure("The host has ended.") from error
+
     def _failure(self, sentence: str) -> CliError:
         """Make the failure, with what the host said last in its own words."""
         text = self._log.tail()
@@ -223,7 +230,7 @@ def find_command() -> list[str]:
 
 
 def read_token(command: Sequence[str], data: Path) -> str:
-    """Give the token of the owner of a host of ours. Raises: CliError."""
+    """Give the token of the owner of a host of ours. Raises: CliError; FileNotFoundError when its data are gone."""
     with contextlib.suppress(PermissionError):
         return (data / "owner.token").read_text(encoding="ascii").strip()
     # an ordinary user's host keeps it under another id, and its command knows the way

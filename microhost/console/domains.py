@@ -1,17 +1,9 @@
-"""Serve a Micro's own domains.
-
-A domain leads to its Micro as soon as it is put: by its name in the request, whoever resolved it how. Its state tells
-whether the name resolves to where we are.
-"""
+"""Serve a Micro's own domains and what is known of where they lead (micros/domains.py)."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Literal
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -20,23 +12,23 @@ from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import Given
 from microhost.console.routes import Endpoint, Policy
 from microhost.console.services import Services
-from microhost.limits import DOMAIN_LOOKUP_S
-from microhost.micros.names import check_domain
-from microhost.records import Micro
+from microhost.errors import NotFoundError
+from microhost.micros.domains import ipv4_first
+from microhost.micros.names import QUARANTINE, check_domain
+from microhost.records import Domain, DomainState, Micro
 
 DOMAINS = f"{MICRO}/domains"
-LOOKUPS_AT_ONCE = 4
-
-Resolve = Callable[[str], frozenset[str]]
 
 
 class DomainShown(Given):
-    """Show a domain; its A record is to hold `points_to`."""
+    """Show a domain; its A record is to hold `points_to`. `reason` is a sentence, empty when all is well."""
 
     domain: str
-    state: Literal["waiting", "reachable"]
+    state: DomainState
+    reason: str
     points_to: str
     created_at: datetime
+    checked_at: datetime | None
 
 
 class DomainList(Given):
@@ -45,24 +37,14 @@ class DomainList(Given):
     domains: list[DomainShown]
 
 
-def resolve(name: str) -> frozenset[str]:
-    """Give a name's addresses, none when it has none. Waits for the network."""
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return frozenset()
-    return frozenset(str(address[4][0]) for address in found)
-
-
 class Domains:
     """Answer for domains."""
 
-    def __init__(self, services: Services, resolve: Resolve = resolve) -> None:
-        """Use these services; `resolve` waits, in a thread of ours: a slow answer stops nothing else."""
+    def __init__(self, services: Services) -> None:
+        """Use these services."""
         self._services = services
         self._meta = services.stores.meta
-        self._resolve = resolve
-        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="domains")
+        self._checker = services.domains
 
     def endpoints(self) -> list[Endpoint]:
         """Declare what is served."""
@@ -72,7 +54,7 @@ class Domains:
                 path=DOMAINS,
                 policy=Policy.USER,
                 handler=self.show_all,
-                summary="List a Micro's own domains and whether they lead here",
+                summary="List a Micro's own domains, whether they lead here, and if not why",
                 gives=DomainList,
             ),
             Endpoint(
@@ -81,6 +63,14 @@ class Domains:
                 policy=Policy.USER,
                 handler=self.put,
                 summary="Give a Micro a domain; it leads there when this has answered",
+                gives=DomainList,
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{DOMAINS}/{{domain}}/check",
+                policy=Policy.USER,
+                handler=self.check,
+                summary="Look a domain up now",
                 gives=DomainList,
             ),
             Endpoint(
@@ -100,9 +90,21 @@ class Domains:
     async def put(self, request: Request) -> BaseModel:
         """Add a domain. Refuses: 400 for what is no domain or one of ours, 409 when taken or there are 5."""
         micro = find_micro(self._services, request)
-        domain = check_domain(request.path_params["domain"], own=self._services.settings.domain)
-        await asyncio.to_thread(self._meta.domains.put_domain, domain, micro.id, now=self._services.clock())
-        self._services.directory.put_domain(domain, micro.id)
+        settings = self._services.settings
+        domain = check_domain(request.path_params["domain"], own=settings.own_domains)
+        now = self._services.clock()
+        await asyncio.to_thread(
+            self._meta.domains.put_domain, domain, micro.id, now=now, free_before=now - QUARANTINE
+        )
+        found = self._find(micro, domain)
+        self._services.directory.put_domain(domain, micro.id, is_active=found.state == "active")
+        await self._checker.check(found)
+        return await self._show(micro)
+
+    async def check(self, request: Request) -> BaseModel:
+        """Look a domain up at once. Refuses: 404."""
+        micro = find_micro(self._services, request)
+        await self._checker.check(self._find(micro, request.path_params["domain"].lower()))
         return await self._show(micro)
 
     async def delete(self, request: Request) -> None:
@@ -111,31 +113,26 @@ class Domains:
         await asyncio.to_thread(self._meta.domains.delete_domain, domain, micro.id)
         self._services.directory.remove_domain(domain)
 
+    def _find(self, micro: Micro, name: str) -> Domain:
+        for each in self._meta.domains.list_domains(micro.id):
+            if each.domain == name:
+                return each
+        raise NotFoundError(f"The Micro has no domain '{name[:80]}'.")
+
     async def _show(self, micro: Micro) -> DomainList:
-        known = self._meta.domains.list_domains(micro.id)
         settings = self._services.settings
-        names = [settings.public_address or settings.domain, *(each.domain for each in known)]
-        ours, *theirs = await asyncio.gather(*(self._look_up(name) for name in names))
-        points_to = settings.public_address or next(iter(sorted(ours, key=_ipv4_first)), settings.domain)
+        ours = await self._checker.find_own()
+        points_to = next(iter(sorted(ours, key=ipv4_first)), settings.domain)
         return DomainList(
             domains=[
                 DomainShown(
                     domain=each.domain,
-                    state="reachable" if ours & addresses else "waiting",
+                    state=each.state,
+                    reason=each.reason,
                     points_to=points_to,
                     created_at=each.created_at,
+                    checked_at=each.checked_at,
                 )
-                for each, addresses in zip(known, theirs, strict=True)
+                for each in self._meta.domains.list_domains(micro.id)
             ]
         )
-
-    async def _look_up(self, name: str) -> frozenset[str]:
-        looking = asyncio.get_running_loop().run_in_executor(self._threads, self._resolve, name)
-        try:
-            return await asyncio.wait_for(looking, DOMAIN_LOOKUP_S)
-        except TimeoutError:
-            return frozenset()
-
-
-def _ipv4_first(address: str) -> tuple[bool, str]:
-    return ":" in address, address

@@ -12,6 +12,7 @@ from microhost.accounts.entries import Entries
 from microhost.micros.catalog import Catalog
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
+from microhost.micros.domains import DomainChecker
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
@@ -75,5 +76,6 @@ class Services:
     schedules: Schedules
     accounts: Accounts
     entries: Entries
+    domains: DomainChecker
     doctor: Callable[[], Awaitable[DoctorReport]]
     clock: Callable[[], datetime]

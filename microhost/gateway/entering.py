@@ -46,7 +46,7 @@ def is_entering(head: Head) -> bool:
     return head.method == b"GET" and head.target.partition(b"?")[0] == _ENTER
 
 
-def send_to_console(head: Head, *, scheme: bytes, domain: str, peer: str) -> bytes:
+def send_to_console(head: Head, *, scheme: bytes, console: str, peer: str) -> bytes:
     """Give the header lines that send a browser to the console, empty when it is none, or takes no cookie here."""
     if not wants_html(head.method, head.accept) or not navigates(head):
         return b""
@@ -56,7 +56,7 @@ def send_to_console(head: Head, *, scheme: bytes, domain: str, peer: str) -> byt
     port = f":{head.place.port.decode('ascii')}" if head.place.port else ""
     to = f"{scheme.decode('ascii')}://{name}{port}".encode("ascii") + head.target
     secret = _secret_of(head, secure=secure)
-    page = f"{scheme.decode('ascii')}://{domain}{port}{CONSOLE_PAGE}?to={quote(to, safe='')}"
+    page = f"{scheme.decode('ascii')}://{console}{port}{CONSOLE_PAGE}?to={quote(to, safe='')}"
     location = f"{page}&state={state_of(secret)}"
     return f"location: {location}\r\nset-cookie: {visit_cookie(secret, secure=secure)}\r\n".encode("ascii")
 

@@ -37,10 +37,11 @@ class Place:
 
 
 class Names:
-    """Know our own domain; remember the names that were asked for."""
+    """Know our own domain, and the console's if it is another; remember the names that were asked for."""
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, console: str = "") -> None:
         self._domain = domain.lower().encode("ascii")
+        self._console = (console or domain).lower().encode("ascii")
         self._suffix = b"." + self._domain
         self._cache: dict[bytes, Place | None] = {}
 
@@ -51,6 +52,12 @@ class Names:
         except KeyError:
             place = self._cache_place(host)
         return place
+
+    def is_ours(self, name: bytes) -> bool:
+        """Tell whether a canonical name is our domain, one label below it, or the console's."""
+        return name in (self._domain, self._console) or (
+            name.endswith(self._suffix) and b"." not in name.removesuffix(self._suffix)
+        )
 
     def _cache_place(self, host: bytes) -> Place | None:
         place = self._decide(host)
@@ -68,11 +75,11 @@ class Names:
         if name in PRODUCT_NAMES:
             return Place(name, port, product=PRODUCT_NAMES[name])
         label, found, rest = name.partition(self._suffix)
-        if name == self._domain or (self._domain == b"localhost" and _is_loopback(name)):
+        if name == self._console or (self._domain == b"localhost" and _is_loopback(name)):
             return Place(name, port, is_console=True)
         if found and not rest and b"." not in label:
             text = label.decode("ascii")
-            if text in CONSOLE_LABELS:
+            if text in CONSOLE_LABELS and self._console == self._domain:
                 return Place(name, port, is_console=True)
             if text in PRODUCT_LABELS:
                 return Place(name, port, product=PRODUCT_LABELS[text])

@@ -105,7 +105,7 @@ class Products:
         console: App,
         keys: Keys,
         sessions: Sessions,
-        domain: str,
+        names: Names,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Serve `products`, by the names 'base' and 'drive'; `clock` counts seconds."""
@@ -113,7 +113,7 @@ class Products:
         self._console = console
         self._keys = keys
         self._sessions = sessions
-        self._names = Names(domain)
+        self._names = names
         self._wrong = Throttle(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

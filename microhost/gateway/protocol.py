@@ -101,9 +101,9 @@ class Gateway:
     ) -> None:
         self.directory = directory
         self.entries = entries
-        self.domain = settings.domain
+        self.console_name = settings.console_name
         self.pools = pools
-        self.names = Names(settings.domain)
+        self.names = Names(settings.domain, settings.console_name)
         self.upstreams = Upstreams(settings.upstream_proxies)
         self.patience = patience
         self.most_connections = connections
@@ -209,7 +209,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._fields: list[bytes] = []
         self._special: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
-        self._quiet_bytes = 0
+        self._quiet_bytes = 0  # of a body, since the last that was content
+        self._body_bytes = 0
         self._phase = _IDLE
         self._serial = 0
         self._parsed: Exchange | None = None
@@ -316,23 +317,25 @@ class GatewayProtocol(HttpToolsProtocol):
     # The parser
 
     def _parse(self, data: bytes) -> None:
-        quiet_bytes = self._quiet_bytes
+        body_bytes = self._body_bytes
         try:
             self._feeder.feed(data)
             if self._phase != _IDLE:
-                self._check_quiet(len(data), quiet_bytes)
+                self._check_quiet(len(data), has_body=self._body_bytes != body_bytes)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgraded(data[upgrade.args[0] :])
         except (httptools.HttpParserError, Refusal) as error:
             if not self._deaf:
                 self._refuse(self._refusal or _as_refusal(error))
 
-    def _check_quiet(self, size: int, before: int) -> None:
+    def _check_quiet(self, size: int, *, has_body: bool) -> None:
         """Bound what the parser keeps: an unfinished head, trailers, chunk extensions."""
         if self._phase == _HEAD:
             self._head_bytes += size
             check_size(self.url, self._head_bytes)
-        elif self._quiet_bytes == before:
+        elif has_body:
+            self._quiet_bytes = 0
+        else:
             self._quiet_bytes += size
             check_size(b"", self._quiet_bytes)
 
@@ -341,7 +344,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.url = b""
         self._fields = []
         self._special = []
-        self._head_bytes = self._quiet_bytes = 0
+        self._head_bytes = self._quiet_bytes = self._body_bytes = 0
         self._phase = _HEAD
         self._serial += 1
         self._feeder.began()
@@ -387,7 +390,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
-        self._quiet_bytes += len(body)
+        self._body_bytes += len(body)
         self._feeder.took(len(body))
         parsed = self._parsed
         if parsed is None:
@@ -453,7 +456,9 @@ class GatewayProtocol(HttpToolsProtocol):
         gateway = self.gateway
         peer = head.forwarded_for.decode("ascii") or (self.client or ("",))[0]
         way = (
-            send_to_console(head, scheme=scheme, domain=gateway.domain, peer=peer) if gateway.entries else b""
+            send_to_console(head, scheme=scheme, console=gateway.console_name, peer=peer)
+            if gateway.entries
+            else b""
         )
         if way:
             return self._constant(303, "Log in to see this page.", head, keep_alive, extra=way)
@@ -700,7 +705,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._phase == _HEAD:
             return (_HEAD, self._serial), patience.head_s
         if self._phase == _BODY and not self._paused:
-            return (_BODY, self._serial << 16 | self._quiet_bytes // BODY_PROGRESS_BYTES), patience.body_s
+            return (_BODY, self._serial << 16 | self._body_bytes // BODY_PROGRESS_BYTES), patience.body_s
         if self._active is not None or self._waiting or self._tunnel is not None:
             return (_BUSY, 0), float("inf")
         return (_IDLE, self._serial), patience.idle_s if self._serial else patience.head_s

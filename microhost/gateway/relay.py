@@ -2,7 +2,7 @@
 
 Theory of operation
     Created when a head was examined and access granted; started when it is its turn on the connection and its body is complete,
-    or too long to wait for, or chunked (then it streams). The pool calls `begin` with an executor, `frame_received`
+    or too long to wait for, or chunked (then it streams). The pool calls `begin` with a stream of an executor, `frame_received`
     for its frames, and ends it once. Every message is one write. When the visitor goes away `connection` becomes None: the
     execution goes on, what it says is dropped. When the response is complete the connection is free for the next request,
     while background work may still run in the executor.
@@ -20,7 +20,7 @@ from microhost.gateway.sanitise import BadResponse, ResponseHead, sanitise
 from microhost.limits import PAYLOAD_BYTES, REQUEST_BUFFER_BYTES
 from microhost.micros.capture import Capture
 from microhost.micros.channel import BODY_BYTES_MAX
-from microhost.micros.executor import Executor
+from microhost.micros.stream import Stream
 from microhost.micros.work import ABORTED_STATUS, ContractError, Failure, Fault, Work
 from microhost.records import Execution, Micro, RawExchange
 
@@ -154,14 +154,14 @@ class HttpExecution(Work):
 
     def flush(self) -> None:
         """Send what has arrived of the body since the last time, in as few frames as it takes."""
-        executor = self.executor
-        if executor is None or self._last_sent or not (self._parts or self.complete):
+        stream = self.stream
+        if stream is None or self._last_sent or not (self._parts or self.complete):
             return
         body = b"".join(self._parts)
         self._parts.clear()
         for start in range(0, max(1, len(body)), BODY_BYTES_MAX):
             self._last_sent = self.complete and start + BODY_BYTES_MAX >= len(body)
-            executor.send(b"D1" if self._last_sent else b"D0", body[start : start + BODY_BYTES_MAX])
+            stream.send(b"D1" if self._last_sent else b"D0", body[start : start + BODY_BYTES_MAX])
 
     def client_gone(self) -> None:
         """Go on without a visitor; a request that was not whole is given up."""
@@ -169,10 +169,10 @@ class HttpExecution(Work):
         if connection is None or self.answered:
             return
         self.status = ABORTED_STATUS
-        if self.executor is not None:
+        if self.stream is not None:
             self._left = True
-            self.executor.send(b"X")
-            self.executor.resume_reading()
+            self.stream.send(b"X")
+            self.stream.resume_reading()
         else:
             self._pools.forget(self)
 
@@ -188,24 +188,24 @@ class HttpExecution(Work):
 
     def client_full(self, full: bool) -> None:
         """Stop or resume reading the executor, because the visitor reads slowly."""
-        if self.executor is not None:
+        if self.stream is not None:
             if full:
-                self.executor.pause_reading()
+                self.stream.pause_reading()
             else:
-                self.executor.resume_reading()
+                self.stream.resume_reading()
 
     # What the pool and the executor tell
 
-    def begin(self, executor: Executor) -> None:
+    def begin(self, stream: Stream) -> None:
         """Send the request: in one frame when it is whole and short enough."""
-        self.executor = executor
+        self.stream = stream
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if self.complete and len(body) <= BODY_BYTES_MAX:
             self._last_sent = True
             self._parts.clear()
-            executor.send(b"Q1" + self._meta, body)
+            stream.send(b"Q1" + self._meta, body)
             return
-        executor.send(b"Q0" + self._meta)
+        stream.send(b"Q0" + self._meta)
         self.flush()
 
     def executor_full(self, full: bool) -> None:
@@ -414,7 +414,7 @@ class HttpExecution(Work):
     def _finish(self, failure: Failure | None, log: str) -> None:
         if failure is not None and not self.answered:
             self._answer_failure(failure)
-        self.executor = None
+        self.stream = None
         connection, self.connection = self.connection, None
         if connection is not None and not self.answered:
             connection.cut()

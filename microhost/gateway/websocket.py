@@ -27,7 +27,7 @@ from microhost.gateway.relay import path_of
 from microhost.gateway.sanitise import BadResponse, sanitise_accept
 from microhost.limits import WEBSOCKET_MESSAGE_BYTES
 from microhost.micros.capture import Capture
-from microhost.micros.executor import Executor
+from microhost.micros.stream import Stream
 from microhost.micros.work import ABORTED_STATUS, ContractError, Failure, Fault, Work
 from microhost.records import Micro, RawExchange
 
@@ -143,20 +143,20 @@ class WebSocketExecution(Work):
             return
         if not self.answered and not self._accepted:
             self.status = ABORTED_STATUS
-        if self.executor is None:
+        if self.stream is None:
             if not self._accepted:
                 self._pools.forget(self)
             return
-        self.executor.resume_reading()
+        self.stream.resume_reading()
         self._tell_closed(_ABNORMAL, "")
 
     def client_full(self, full: bool) -> None:
         """Stop or resume reading the executor, because the visitor reads slowly."""
-        if self.executor is not None:
+        if self.stream is not None:
             if full:
-                self.executor.pause_reading()
+                self.stream.pause_reading()
             else:
-                self.executor.resume_reading()
+                self.stream.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Take what the visitor sent."""
@@ -198,12 +198,12 @@ class WebSocketExecution(Work):
             self._message.clear()
             self._close(_TOO_BIG, f"A message may have {WEBSOCKET_MESSAGE_BYTES} bytes.")
             return
-        if not event.message_finished or self.executor is None or self._said_gone:
+        if not event.message_finished or self.stream is None or self._said_gone:
             return
         if isinstance(event, TextMessage):
-            self.executor.send(b"Mt", "".join(str(each) for each in self._message).encode())
+            self.stream.send(b"Mt", "".join(str(each) for each in self._message).encode())
         else:
-            self.executor.send(
+            self.stream.send(
                 b"Mb", b"".join(bytes(each) for each in self._message if not isinstance(each, str))
             )
         self._message.clear()
@@ -211,10 +211,10 @@ class WebSocketExecution(Work):
 
     # What the pool and the executor tell
 
-    def begin(self, executor: Executor) -> None:
+    def begin(self, stream: Stream) -> None:
         """Send the handshake."""
-        self.executor = executor
-        executor.send(b"W0" + self._meta)
+        self.stream = stream
+        stream.send(b"W0" + self._meta)
 
     def executor_full(self, full: bool) -> None:
         """Stop or resume reading the visitor."""
@@ -361,14 +361,14 @@ class WebSocketExecution(Work):
     # To the Micro
 
     def _tell_closed(self, code: int, reason: str) -> None:
-        if self.executor is not None and not self._said_gone:
+        if self.stream is not None and not self._said_gone:
             self._said_gone = True
-            self.executor.send(b"C" + msgspec.json.encode({"code": code, "reason": reason}))
+            self.stream.send(b"C" + msgspec.json.encode({"code": code, "reason": reason}))
 
     # The end
 
     def _finish(self, failure: Failure | None, log: str) -> None:
-        self.executor = None
+        self.stream = None
         if not self._accepted:
             if failure is not None:
                 self._answer(502, pages.failure_of(failure, self.micro.name), cause=failure.cause)

@@ -11,7 +11,7 @@ from microhost.errors import MicroError
 from microhost.limits import EVENT_RESULT_BYTES
 from microhost.micros.capture import Capture, Room
 from microhost.micros.channel import BODY_BYTES_MAX
-from microhost.micros.executor import Executor
+from microhost.micros.stream import Stream
 from microhost.micros.work import ContractError, Failure, Fault, OnExecution, Work
 from microhost.records import Event, EventResult, Micro, RawExchange
 
@@ -48,13 +48,13 @@ class Call(Work):
         """Tell what made it run."""
         return self.event.type
 
-    def begin(self, executor: Executor) -> None:
+    def begin(self, stream: Stream) -> None:
         """Send the event; an input longer than a frame goes on in `D` frames."""
         body = self.event.body.encode()
-        executor.send(b"E" + _describe(self.event, more=len(body) > BODY_BYTES_MAX), body[:BODY_BYTES_MAX])
+        stream.send(b"E" + _describe(self.event, more=len(body) > BODY_BYTES_MAX), body[:BODY_BYTES_MAX])
         for start in range(BODY_BYTES_MAX, len(body), BODY_BYTES_MAX):
             last = start + BODY_BYTES_MAX >= len(body)
-            executor.send(b"D1" if last else b"D0", body[start : start + BODY_BYTES_MAX])
+            stream.send(b"D1" if last else b"D0", body[start : start + BODY_BYTES_MAX])
 
     def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
         """Take the result; what is beyond the limit is counted and not kept. The deadline ends a result without end."""

@@ -14,11 +14,11 @@ from datetime import date, datetime
 from typing import Protocol
 
 from microhost.errors import ClientError, HostError, NotFoundError
-from microhost.limits import MEMORY_MB_MAX, MEMORY_MB_MIN, TIMEOUT_S_MAX, TIMEOUT_S_MIN
+from microhost.limits import CONCURRENCY_MAX, MEMORY_MB_MAX, MEMORY_MB_MIN, TIMEOUT_S_MAX, TIMEOUT_S_MIN
 from microhost.micros import keys
 from microhost.micros.directory import Directory
 from microhost.micros.names import QUARANTINE, check_egress, check_name, check_subdomain
-from microhost.micros.runtimes import choose_runtime, default_packages_as_of
+from microhost.micros.runtimes import choose_runtime, default_packages_as_of, is_node
 from microhost.records import Egress, Micro, Project
 from microhost.storage.stores import Stores
 
@@ -129,7 +129,8 @@ class Catalog:
         for micro in self._meta.list_micros():
             self.announce(micro)
         for domain in self._meta.domains.list_domains():
-            self._directory.put_domain(domain.domain, domain.micro_id)
+            is_active = domain.state == "active"
+            self._directory.put_domain(domain.domain, domain.micro_id, is_active=is_active)
         for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 
@@ -280,10 +281,12 @@ class Catalog:
                 wanted.setdefault("packages_as_of", default_packages_as_of(asked))
         _check_range(wanted, "timeout_s", TIMEOUT_S_MIN, TIMEOUT_S_MAX, "s")
         _check_range(wanted, "memory_mb", MEMORY_MB_MIN, MEMORY_MB_MAX, "MB")
-        if wanted.get("concurrency", 1) != 1:
-            # accepting what is not enforced would be a lie; several channels into one executor will lift this
-            raise ClientError("concurrency can only be 1 for now; parallel calls get processes of their own.")
+        _check_range(wanted, "concurrency", 1, CONCURRENCY_MAX, "executions")
         changed = replace(micro, **wanted)
+        if changed.concurrency > 1 and not is_node(changed.runtime):
+            raise ClientError(
+                "concurrency above 1 is for Node: Python's parallel executions get processes of their own."
+            )
         if micro.live_revision and (changed.runtime, changed.packages_as_of) != (
             micro.runtime,
             micro.packages_as_of,

@@ -138,8 +138,9 @@ class Deployer(Generic[S]):
         installer: Installer,
         turns: Turns,
         clock: Callable[[], datetime],
+        on_deployed: Callable[[str, float], object] = lambda outcome, took_s: None,
     ) -> None:
-        """Work on these parts."""
+        """Work on these parts; `on_deployed` is told `live`, `refused` or `failed`, and the seconds it took."""
         self._meta = stores.meta
         self._bundles = stores.bundles
         self._catalog = catalog
@@ -148,6 +149,7 @@ class Deployer(Generic[S]):
         self._installer = installer
         self._turns = turns
         self._clock = clock
+        self._on_deployed = on_deployed
         self._unpacking = asyncio.Semaphore(UNPACKING_AT_ONCE)
         self._running_count = 0
 
@@ -182,6 +184,18 @@ class Deployer(Generic[S]):
         Raises: RefusedError, ClientError (413, 422), NotFoundError; then the former revision serves and
         nothing is left.
         """
+        began, outcome = time.monotonic(), "failed"
+        try:
+            deployment = await self._deploy(micro_id, upload, progress)
+            outcome = "live"
+        except ClientError:
+            outcome = "refused"
+            raise
+        finally:
+            self._on_deployed(outcome, time.monotonic() - began)
+        return deployment
+
+    async def _deploy(self, micro_id: str, upload: Upload, progress: Progress) -> Deployment:
         steps = Steps(progress)
         steps.begin("waiting")
         async with self._turn(micro_id), self._staging() as staging:

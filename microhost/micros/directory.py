@@ -7,7 +7,7 @@ after each change has reached the disk. Nothing here waits.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -33,6 +33,7 @@ class Directory:
         """Make an empty directory; `clock` tells the time."""
         self._clock = clock
         self._domains: dict[bytes, str] = {}
+        self._active_domains: set[bytes] = set()
         self._used: dict[str, datetime] = {}
         self._labels: dict[str, Route] = {}
         self._micros: dict[str, Route] = {}
@@ -48,13 +49,29 @@ class Directory:
         micro_id = self._domains.get(name)
         return self._micros.get(micro_id) if micro_id else None
 
-    def put_domain(self, domain: str, micro_id: str) -> None:
-        """Let a domain lead to a Micro, as long as that is known."""
-        self._domains[domain.encode("ascii")] = micro_id
+    def put_domain(self, domain: str, micro_id: str, *, is_active: bool) -> None:
+        """Let a domain lead to a Micro, as long as that is known. `is_active`: a certificate may be got for it."""
+        name = domain.encode("ascii")
+        self._domains[name] = micro_id
+        if is_active:
+            self._active_domains.add(name)
+        else:
+            self._active_domains.discard(name)
 
     def remove_domain(self, domain: str) -> None:
         """Let a domain lead nowhere; nothing happens when it does."""
-        self._domains.pop(domain.encode("ascii"), None)
+        name = domain.encode("ascii")
+        self._domains.pop(name, None)
+        self._active_domains.discard(name)
+
+    def is_active_domain(self, name: bytes) -> bool:
+        """Tell whether this is a Micro's domain that leads to this host; `name` is lower case."""
+        return name in self._active_domains and self.find_domain(name) is not None
+
+    @property
+    def micro_ids(self) -> Collection[str]:
+        """Give the ids of all Micros."""
+        return self._micros.keys()
 
     def get(self, micro_id: str) -> Route | None:
         """Find the Micro with this id."""

@@ -1,9 +1,10 @@
-"""Hold one executor: its channel, its output, its freezer, and the execution that runs in it.
+"""Hold one executor: its channel, its output, its freezer, and the executions that run in it.
 
 Theory of operation
     An executor is leased from the warden and belongs to one sandbox. It says `r` once, then runs one execution after the
-    other. Its life as seen from here: starting -> idle <-> busy -> gone. It may die at any moment; the channel's end is noticed after
-    every frame that it sent was read, and only then the warden's evidence decides how its execution ended.
+    other, or several at once where the Micro asks for that (stream.py): they share the process, its memory and its end.
+    Its life as seen from here: starting -> idle <-> busy -> gone. It may die at any moment; the channel's end is noticed after
+    every frame that it sent was read, and only then the warden's evidence decides how its executions ended.
     The deadline of an execution is a plain number that the pool's 50 ms turn compares; only in its last 50 ms it has a timer.
 """
 
@@ -11,26 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import select
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import msgspec
 
 from microhost.errors import MicroError
+from microhost.limits import CONCURRENCY_MAX
 from microhost.micros.channel import Channel
 from microhost.micros.output import Output
+from microhost.micros.stream import CHANNEL, NEVER, NUMBERED, Stream, read_fault
 from microhost.micros.work import ContractError, Failure, Fault, Work, with_traceback
 from microhost.records import Micro
 from sandbox.client import Evidence, Lease
 
 Cut = Literal["", "timeout", "violation", "retired", "aborted"]
 
-_H, _D, _E, _F, _R = b"hdefr"
-_STREAM = frozenset((_H, _D))
-_ENDED = ord("2")
-NEVER = math.inf
+_F, _R = b"fr"
 
 
 class GuestReport(msgspec.Struct, frozen=True):
@@ -46,13 +46,6 @@ class GuestReport(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
-class _FaultFrame(msgspec.Struct, frozen=True):
-    stage: Literal["import", "startup", "execution"]
-    kind: str
-    message: str
-    traceback: str = ""
-
-
 class Home(Protocol):
     """Receive what happens to an executor (the pool's sandbox)."""
 
@@ -60,24 +53,29 @@ class Home(Protocol):
     def micro(self) -> Micro:
         """Give the Micro it runs, with its present limits."""
 
-    def executor_free(self, executor: Executor) -> None:
-        """Learn that its execution has ended well enough for the executor to go on."""
+    @property
+    def concurrency(self) -> int:
+        """Give how many executions may run in it at once now."""
+
+    def executor_free(self, executor: Executor, served_s: float) -> None:
+        """Learn that an execution of `served_s` seconds has ended well enough for the executor to go on."""
 
     def executor_lost(self, executor: Executor) -> None:
         """Learn that its channel ended, or must end; evidence is wanted from the warden."""
 
 
 class Executor:
-    """Run one execution at a time in a leased process."""
+    """Run executions in a leased process, one at a time or several. `deadline` is the process's own: its start, its retirement."""
 
     __slots__ = (
         "_channel",
         "_fault",
         "_freezer",
-        "_peak",
         "_lease",
+        "_peak",
         "_poll",
-        "begun_at",
+        "_shared",
+        "_solo",
         "cut",
         "deadline",
         "evidence",
@@ -90,7 +88,6 @@ class Executor:
         "output",
         "ready",
         "spare",
-        "work",
     )
 
     def __init__(self, home: Home, lease: Lease, loop: asyncio.AbstractEventLoop) -> None:
@@ -104,39 +101,58 @@ class Executor:
         self._poll = select.poll()
         self._poll.register(lease.channel, select.POLLIN | select.POLLRDHUP)
         self.output = Output(loop, lease.stdout, lease.stderr)
-        self.work: Work | None = None
+        self._solo = Stream(self, self._channel, None)
+        self._shared: dict[int, Stream] = {}  # those that run, by number
         self.ready: asyncio.Future[GuestReport] = loop.create_future()
         self.deadline = NEVER
         self.idle_since = 0.0
-        self.begun_at = 0.0
         self.frozen = False
         self.gone = False
         self.lost = False
         self.cut: Cut = ""
         self.evidence: Evidence | None = None
-        self._fault: Fault | None = None
+        self._fault: Fault | None = None  # of its start
 
     async def open(self) -> None:
         """Attach the channel's socket to the loop; frames flow from now on."""
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._channel, sock=self._lease.channel)
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether an execution runs in it."""
+        return self._solo.work is not None or bool(self._shared)
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether it could run one more."""
+        return self._solo.work is None and len(self._shared) < self.home.concurrency
+
+    @property
+    def next_deadline(self) -> float:
+        """Give the moment at which it, or an execution in it, must have ended."""
+        first = min(self.deadline, self._solo.deadline)
+        return min(first, *(each.deadline for each in self._shared.values())) if self._shared else first
+
+    def running(self) -> Iterator[Stream]:
+        """Give the streams in which an execution runs."""
+        if self._solo.work is not None:
+            yield self._solo
+        yield from list(self._shared.values())
+
     def is_quiet(self) -> bool:
-        """Tell whether an idle executor lives and has said nothing: one that died a moment ago has not been noticed yet."""
-        return not self._poll.poll(0)
+        """Tell whether it lives, and has said nothing when it is idle: one that died a moment ago has not been noticed yet."""
+        return self.is_busy or not self._poll.poll(0)
 
     # What the pool does with it
 
     def run(self, work: Work, now: float) -> None:
-        """Begin an execution; its deadline starts to count."""
-        self.work = work
-        self._fault = None
-        self.deadline = now + work.micro.timeout_s
-        self.begun_at = work.begun_at = now
-        self.output.forget()
-        with contextlib.suppress(OSError):  # an older kernel counts since the executor began
-            os.write(self._peak, b"0")
-        work.begin(self)
+        """Begin an execution, for which it has room; its deadline starts to count."""
+        if not self.is_busy:
+            self.output.forget()
+            with contextlib.suppress(OSError):  # an older kernel counts since the executor began
+                os.write(self._peak, b"0")
+        self._free_stream().run(work, now)
 
     def freeze(self) -> bool:
         """Stop every process of it by one write; False when it is gone."""
@@ -156,13 +172,20 @@ class Executor:
         self.deadline = deadline
         self._channel.send(b"T")
 
+    def end_late(self, now: float) -> None:
+        """Give it up, because it or an execution in it is too late."""
+        if self.evidence is None and not self.cut:
+            self.cut = "timeout"
+            for each in self.running():
+                each.guilty = each.deadline <= now
+        self.channel_closed()
+
     def finish(self, evidence: Evidence) -> None:
-        """Release everything and end its execution by the evidence; calling twice changes nothing."""
+        """Release everything and end its executions by the evidence; calling twice changes nothing."""
         if self.gone:
             return
         self.gone = True
         self.deadline = NEVER
-        work, self.work = self.work, None
         log = self.output.take()
         if not self._channel.close():
             self._lease.channel.close()
@@ -172,48 +195,37 @@ class Executor:
         failure = explain(self.home.micro, self.cut, evidence)
         if not self.ready.done():
             self.ready.set_exception(_start_error(self.home.micro, failure, self._fault, log))
-        if work is not None:
-            fault, self._fault = self._fault, None
-            if fault is not None and self.cut == "":
-                failure = Failure(fault.cause, fault.message, evidence.peak_memory_bytes)
-            work.failed(failure, with_traceback(log, fault))
-
-    # What a work does with it
-
-    def send(self, meta: bytes, body: bytes = b"") -> None:
-        """Write one frame."""
-        self._channel.send(meta, body)
-
-    def pause_reading(self) -> None:
-        """Stop reading its frames, because the visitor reads slowly."""
-        self._channel.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read its frames again."""
-        self._channel.resume_reading()
+        streams = list(self.running())
+        guilty = [each for each in streams if each.guilty or (each.fault is not None and self.cut == "")]
+        for each in streams:
+            own = failure
+            if each.fault is not None and self.cut == "":
+                own = Failure(each.fault.cause, each.fault.message, evidence.peak_memory_bytes)
+            elif guilty and each not in guilty and failure.cause != "out_of_memory":
+                own = _bystander(self.home.micro, self.cut, guilty[0].fault, evidence)
+            printed = each.take_printed() + log
+            work = each.clear()
+            if work is not None:
+                work.failed(own, with_traceback(printed, each.fault if self.cut == "" else None))
+        self._shared.clear()
 
     # What the channel tells
 
     def frame_received(self, meta: bytes, body: bytes) -> None:
-        """Give a frame to the execution; notice its end. After a breach nothing is believed any more."""
+        """Give a frame to its stream. After a breach nothing is believed any more."""
         if self.lost:
             return
-        work = self.work
-        if work is None:
-            self._received_while_starting(meta, body)
-            return
-        kind = meta[0]
+        stream = self._solo
         try:
-            if kind == _E:
-                self._end(work)
-            elif kind == _F:
-                self._fault = Fault(**msgspec.structs.asdict(msgspec.json.decode(meta[1:], type=_FaultFrame)))
-                work.faulted(self._fault)
+            if meta[0] == NUMBERED:
+                stream = self._shared[meta[1]]
+                stream.frame_received(meta[2:], body)
+            elif stream.work is not None:
+                stream.frame_received(meta, body)
             else:
-                work.frame_received(kind, meta, body)
-                if kind in _STREAM and meta[1] == _ENDED:
-                    self._end(work)
-        except (ContractError, msgspec.MsgspecError, IndexError, ValueError) as error:
+                self._received_while_starting(meta)
+        except (ContractError, msgspec.MsgspecError, LookupError, ValueError) as error:
+            stream.guilty = stream.work is not None
             self.channel_violated(str(error))
 
     def channel_violated(self, reason: str) -> None:
@@ -227,39 +239,52 @@ class Executor:
         self._lose()
 
     def channel_full(self, full: bool) -> None:
-        """Pass back pressure on to the visitor."""
-        if self.work is not None:
-            self.work.executor_full(full)
+        """Pass back pressure on to the visitors."""
+        for each in self.running():
+            each.full(CHANNEL, full)
 
-    def _end(self, work: Work) -> None:
-        work.check_end()
-        self.work = None
-        self.deadline = NEVER
-        self._channel.resume_reading()
+    # What a stream tells
+
+    def stream_ended(self, stream: Stream) -> None:
+        """End its execution with what it printed."""
+        served_s = stream.served_s()
+        log = stream.take_printed()
+        if stream.number is not None:
+            del self._shared[stream.number]
+        work = stream.clear()
+        assert work is not None
         work.peak_memory_bytes = self._read_peak()
+        if (
+            not self.is_busy
+        ):  # what the pipes hold was printed past the guest, and nobody else is left to own it
+            log += self.output.take()
         try:
-            work.ended(with_traceback(self.output.take(), self._fault))
+            work.ended(with_traceback(log, stream.fault))
         finally:
-            self.home.executor_free(self)
+            self.home.executor_free(self, served_s)
 
-    def _received_while_starting(self, meta: bytes, body: bytes) -> None:
-        del body
+    def _free_stream(self) -> Stream:
+        if self.home.concurrency == 1:
+            return self._solo
+        number = next(each for each in range(CONCURRENCY_MAX) if each not in self._shared)
+        stream = self._shared[number] = Stream(self, self._channel, number)
+        return stream
+
+    def _received_while_starting(self, meta: bytes) -> None:
         kind = meta[0]
         if self.ready.done() or kind not in (_R, _F):
-            self.channel_violated("a frame outside an execution")
-            return
-        try:
-            if kind == _R:
-                self.ready.set_result(msgspec.json.decode(meta[1:], type=GuestReport))
-            else:
-                self._fault = Fault(**msgspec.structs.asdict(msgspec.json.decode(meta[1:], type=_FaultFrame)))
-        except msgspec.MsgspecError:
-            self.channel_violated("a report that is none")
+            raise ContractError("a frame outside an execution")
+        if kind == _R:
+            self.ready.set_result(msgspec.json.decode(meta[1:], type=GuestReport))
+        else:
+            self._fault = read_fault(meta)
 
     def _lose(self) -> None:
         if not self.lost and not self.gone:
             self.lost = True
             self.deadline = NEVER
+            for each in self.running():
+                each.deadline = NEVER
             self.home.executor_lost(self)
 
     def _read_peak(self) -> int | None:
@@ -301,6 +326,21 @@ def explain(micro: Micro, cut: Cut, evidence: Evidence) -> Failure:
             peak,
         )
     return Failure("crashed", f"Micro '{micro.name}' was ended in the middle of its answer.", peak)
+
+
+def _bystander(micro: Micro, cut: Cut, fault: Fault | None, evidence: Evidence) -> Failure:
+    """Say that an execution ended because of another in its process (`concurrency` above 1)."""
+    if fault is not None:
+        reason = fault.message
+    elif cut == "timeout":
+        reason = f"it did not finish within {micro.timeout_s:g} s."
+    else:
+        reason = "it sent what is no response."
+    return Failure(
+        "crashed",
+        f"Micro '{micro.name}' ended because of another execution in the same process: {reason}",
+        evidence.peak_memory_bytes,
+    )
 
 
 def _status(status: int | None) -> str:

@@ -66,10 +66,10 @@ def check_subdomain(label: str) -> str:
     return label
 
 
-def check_domain(domain: str, *, own: str) -> str:
-    """Give a custom domain in lower case; `own` is the host's. Raises: ClientError when it will not do."""
+def check_domain(domain: str, *, own: Sequence[str]) -> str:
+    """Give a custom domain in lower case; `own` are the host's. Raises: ClientError when it will not do."""
     name = _check_host_name(domain)
-    for other in (own.lower(), *OTHERS_DOMAINS):
+    for other in (*(each.lower() for each in own), *OTHERS_DOMAINS):
         if name == other or name.endswith(f".{other}"):
             raise ClientError(f"The domain '{name}' cannot be given to a Micro: '{other}' is not yours.")
     return name

@@ -18,8 +18,10 @@ import inspect
 import logging
 import secrets
 import time
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from microhost.errors import HostError, MicroError, NotFoundError, OverloadedError
@@ -38,9 +40,10 @@ from microhost.limits import (
 from microhost.micros.call import Call
 from microhost.micros.capture import Room
 from microhost.micros.cores import Meter, count_cores, meter_beside
-from microhost.micros.executor import NEVER, Executor, GuestReport
+from microhost.micros.executor import Executor, GuestReport
 from microhost.micros.output import shedding
 from microhost.micros.starting import BeforeCode, Import, Starter, fingerprint
+from microhost.micros.stream import NEVER
 from microhost.micros.template import StartedRevision, Template
 from microhost.micros.work import OnExecution, Work
 from microhost.records import Event, EventResult, ImportReport, Micro, Revision
@@ -93,6 +96,18 @@ class Fleet:
         self.broken_until = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLook:
+    """Say what all Micros do now. `micros` and `executors` are counts by state, `refused` since this process began."""
+
+    micros: Mapping[str, int]
+    executors: Mapping[str, int]
+    running: int
+    waiting: int
+    refused: int
+    memory_bytes: int
+
+
 class Pools:
     """Own every Micro's executors."""
 
@@ -122,6 +137,8 @@ class Pools:
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._refused = 0
+        self._memory_bytes = 0
         self._id_prefix = "e" + secrets.token_hex(4)
         self._id_count = 0
         self.on_execution = on_execution
@@ -181,7 +198,7 @@ class Pools:
         if template is None or found is None or found.gone:
             return
         found.evidence = evidence
-        if found.work is None and found.ready.done():
+        if not found.is_busy and found.ready.done():
             found.channel_closed()
         else:
             found.deadline = min(found.deadline, self.now() + EXIT_GRACE_S)
@@ -212,7 +229,7 @@ class Pools:
         try:
             async with self._boots:
                 started = await self._starter.start(micro, revision, environment)
-            template = self._adopt(fleet, started, revision.id)
+            template = self._adopt(fleet, started, revision)
             executor, log = await self._lease_first(template)
         except WardenError as error:
             raise self._incident(error) from error
@@ -267,6 +284,19 @@ class Pools:
             return "cold"
         return "asleep" if fleet.live.is_asleep else "awake"
 
+    def look(self, micro_ids: Iterable[str]) -> PoolLook:
+        """Tell what all Micros do, of which these are known."""
+        executors = [each for template in self._templates.values() for each in template.executors.values()]
+        kinds = ("frozen" if each.frozen else "busy" if each.is_busy else "idle" for each in executors)
+        return PoolLook(
+            micros={"cold": 0, "asleep": 0, "awake": 0, **Tally(self.state(each) for each in micro_ids)},
+            executors={"frozen": 0, "busy": 0, "idle": 0, **Tally(kinds)},
+            running=sum(1 for each in executors for _ in each.running()),
+            waiting=sum(len(fleet.queue) for fleet in self._fleets.values()),
+            refused=self._refused,
+            memory_bytes=self._memory_bytes,
+        )
+
     # Executions
 
     def new_id(self) -> str:
@@ -301,12 +331,8 @@ class Pools:
         if fleet is None:
             fleet = self._fleet(work.micro)
         template = fleet.live
-        if template is not None and template.idle and not fleet.queue:
-            executor = template.take_idle()
-            if executor is not None:
-                work.revision_id = template.revision_id
-                executor.run(work, now)
-                return
+        if template is not None and template.idle and not fleet.queue and template.run(work, now):
+            return
         self._enqueue(fleet, work, now)
 
     async def run_apart(self, loaded: Loaded, work: Work, end: asyncio.Future[Any]) -> None:
@@ -327,10 +353,8 @@ class Pools:
                 work.refused(error)
                 return
             try:
-                executor = started.template.take_idle()
-                if executor is None:
+                if not started.template.run(work, self.now()):
                     raise OverloadedError("The deployment ended before it could be asked. Try again.")
-                executor.run(work, self.now())
                 await asyncio.wait((end,))
             finally:
                 await self.discard(started)
@@ -339,13 +363,13 @@ class Pools:
         """Take a waiting execution back; nobody wants its result. One that runs goes on."""
         work.cancelled = True
         fleet = self._fleets.get(work.micro.id)
-        if fleet is not None and work.executor is None:
+        if fleet is not None and work.stream is None:
             with contextlib.suppress(ValueError):
                 fleet.queue.remove(work)
 
     # Executors, told by their template
 
-    def executor_free(self, template: Template, executor: Executor) -> None:
+    def executor_free(self, template: Template, executor: Executor, served_s: float) -> None:
         """Give an executor the next execution of the queue, or let it rest."""
         if executor.lost or executor.gone:
             return
@@ -354,14 +378,15 @@ class Pools:
             return
         now = self.now()
         fleet = template.fleet
-        fleet.service_s += SERVICE_WEIGHT * (now - executor.begun_at - fleet.service_s)
+        fleet.service_s += SERVICE_WEIGHT * (served_s - fleet.service_s)
         if template.draining:
+            if not executor.is_busy:
+                template.retire(executor, now)
+            return
+        if executor.has_room:  # else its Micro was made to run fewer at once meanwhile
             template.rest(executor, now)
-            template.retire_idle(now)
-        elif fleet.queue and template is fleet.live:
-            self._run_next(fleet, template, executor, now)
-        else:
-            template.rest(executor, now)
+        if template is fleet.live:
+            self._run_queued(fleet, template, now)
 
     def executor_lost(self, template: Template, executor: Executor) -> None:
         """Ask the warden how it ended, then end its execution."""
@@ -393,6 +418,7 @@ class Pools:
         template = fleet.live
         refusal = self._find_refusal(fleet, now)
         if refusal is not None:
+            self._refused += 1
             work.refused(refusal)
             return
         if template is None:
@@ -410,23 +436,21 @@ class Pools:
         if len(fleet.queue) >= QUEUE_LENGTH:
             return _overloaded(fleet)
         ready = fleet.live.ready_count if fleet.live else 0
-        if ready and (len(fleet.queue) + 1) * fleet.service_s / ready > QUEUE_WAIT_S:
+        places = ready * fleet.live.concurrency if fleet.live else 0
+        if places and (len(fleet.queue) + 1) * fleet.service_s / places > QUEUE_WAIT_S:
             return _overloaded(fleet)
         return None
 
-    def _run_next(self, fleet: Fleet, template: Template, executor: Executor, now: float) -> None:
-        work = fleet.queue.popleft()
-        work.revision_id = template.revision_id
-        executor.run(work, now)
+    def _run_queued(self, fleet: Fleet, template: Template, now: float) -> None:
+        """Give executors to as many of the queue as there are."""
+        while fleet.queue and template.run(fleet.queue[0], now):
+            fleet.queue.popleft()
 
     def _serve_queue(self, fleet: Fleet) -> None:
-        template, now = fleet.live, self.now()
-        while template is not None and fleet.queue:
-            executor = template.take_idle()
-            if executor is None:
-                self._grow(fleet, now)
-                return
-            self._run_next(fleet, template, executor, now)
+        if fleet.live is not None and fleet.queue:
+            self._run_queued(fleet, fleet.live, self.now())
+        if fleet.live is not None and fleet.queue:
+            self._grow(fleet, self.now())
 
     def _refuse_queue(self, fleet: Fleet, error: Exception) -> None:
         waiting = list(fleet.queue)
@@ -443,7 +467,7 @@ class Pools:
             return
         cap = min(EXECUTORS_PER_MICRO, self._settings.executors_per_micro)
         most = cap if beyond else min(cap, 2 * self._cores)
-        wanted = len(fleet.queue) - template.leasing
+        wanted = -(-len(fleet.queue) // template.concurrency) - template.leasing
         room = most - len(template.executors) - (template.leasing - template.leasing_executors)
         for _ in range(max(0, min(wanted, room, FORKS_IN_FLIGHT - self._leasing))):
             self._spawn(self._lease_for_queue(fleet, template))
@@ -461,7 +485,7 @@ class Pools:
                     work.start_kind = "asleep"
                 if template is None and fleet.live is None:
                     started = await self._starter.start(micro, revision, environment)
-                    template = self._adopt(fleet, started, revision.id)
+                    template = self._adopt(fleet, started, revision)
             if fleet.live is None:
                 fleet.live = template
             elif template is not None:
@@ -491,15 +515,15 @@ class Pools:
             del self._adoptable[info.sandbox]
             if found is None and info.sandbox.endswith(digest) and info.state == "ready":
                 mode: Literal["fork", "fresh"] = "fresh" if info.mode == "fresh" else "fork"
-                found = Template(self, fleet, info.sandbox, revision_id=revision.id, mode=mode, log=None)
+                found = Template(self, fleet, info.sandbox, revision=revision, mode=mode, log=None)
                 self._templates[found.id] = found
             else:
                 self._spawn(self._stop_sandbox(info.sandbox))
         return found
 
-    def _adopt(self, fleet: Fleet, started: Import, revision_id: str) -> Template:
+    def _adopt(self, fleet: Fleet, started: Import, revision: Revision) -> Template:
         template = Template(
-            self, fleet, started.sandbox, revision_id=revision_id, mode=started.mode, log=started.log
+            self, fleet, started.sandbox, revision=revision, mode=started.mode, log=started.log
         )
         template.last_used = self.now()
         self._templates[template.id] = template
@@ -548,8 +572,7 @@ class Pools:
         fleet.lease_failures = 0
         if template.ready_count == 1:
             fleet.ready_since = self.now()
-        executor.begun_at = self.now() - fleet.service_s
-        self.executor_free(template, executor)
+        self.executor_free(template, executor, fleet.service_s)
 
     def _start_failed(self, fleet: Fleet, template: Template, error: MicroError) -> None:
         if template is fleet.live and not template.executors:
@@ -628,7 +651,8 @@ class Pools:
 
     def _end_in_time(self, executor: Executor) -> None:
         """End it when its deadline has passed; one that comes before the next turn gets a timer of its own."""
-        left_s = executor.deadline - self.now()
+        now = self.now()
+        left_s = executor.next_deadline - now
         if left_s > TURN_S:
             return  # it answered in time, and may be at its next execution already
         if left_s > 0:
@@ -636,9 +660,7 @@ class Pools:
             # the loop's clock has milliseconds: it may ring a moment too early, and then comes here once more
             self._loop.call_later(left_s + CLOCK_S, self._end_in_time, executor)
             return
-        if executor.evidence is None and not executor.cut:
-            executor.cut = "timeout"
-        executor.channel_closed()
+        executor.end_late(now)
 
     def _discard_floods(self) -> None:
         outputs = [
@@ -672,7 +694,7 @@ class Pools:
             used[info.micro] = used.get(info.micro, 0) + info.memory_bytes
         self.on_memory(used)
         budget = self._settings.templates_memory_mb * MB
-        total = sum(info.memory_bytes for info in infos)
+        total = self._memory_bytes = sum(info.memory_bytes for info in infos)
         for info in infos:
             if info.sandbox in self._templates:
                 self._templates[info.sandbox].memory_bytes = info.memory_bytes

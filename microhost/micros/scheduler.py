@@ -136,13 +136,17 @@ class Scheduler:
         clock: Clock | None = None,
         *,
         on_skipped: OnSkipped = lambda micro_id, tick, reason: None,
+        on_fired: Callable[[float], object] = lambda late_s: None,
         concurrency: int = limits.CRON_CONCURRENCY,
     ) -> None:
-        """Take the store, what calls a handler, and what is told of a tick that was not fired, and why."""
+        """Take the store, what calls a handler, and what is told of a tick that was not fired, and why, and of how late
+        the others' handlers are called.
+        """
         self._store = store
         self._invoke = invoke
         self._clock: Clock = clock or WallClock()
         self._on_skipped = on_skipped
+        self._on_fired = on_fired
         self._entries: dict[str, _Entry] = {}
         self._firings: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(concurrency)
@@ -370,6 +374,7 @@ class Scheduler:
         micro_id = claim.schedule.micro_id
         event = Event(id=claim.event_id, type="cron", time=claim.tick)
         async with self._slots:
+            self._on_fired((self._clock.now() - claim.tick).total_seconds())
             try:
                 await self._invoke_patiently(claim, event)
             except MicroError as error:

@@ -10,7 +10,7 @@ from microhost.errors import Cause, MicroError, OverloadedError
 from microhost.records import Execution, Micro, RawExchange, Start, Trigger
 
 if TYPE_CHECKING:
-    from microhost.micros.executor import Executor
+    from microhost.micros.stream import Stream
 
 ABORTED_STATUS = 499
 
@@ -74,13 +74,13 @@ class Work:
         "asked_at",
         "begun_at",
         "cancelled",
-        "executor",
         "id",
         "micro",
         "peak_memory_bytes",
         "revision_id",
         "start_kind",
         "started_at",
+        "stream",
     )
 
     trigger: Trigger = "http"
@@ -89,7 +89,7 @@ class Work:
         self.micro = micro
         self.id = ""
         self.revision_id = ""
-        self.executor: Executor | None = None
+        self.stream: Stream | None = None
         self.asked_at = 0.0
         self.begun_at = 0.0
         self.started_at = 0.0
@@ -97,7 +97,7 @@ class Work:
         self.cancelled = False
         self.peak_memory_bytes: int | None = None
 
-    def begin(self, executor: Executor) -> None:
+    def begin(self, stream: Stream) -> None:
         """Send the first frame. From here on the execution may not be tried again elsewhere."""
         raise NotImplementedError
 

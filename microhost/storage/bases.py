@@ -90,6 +90,11 @@ class Bases:
         entry = self._open.get(project_id)
         return entry.file.result().waiting_count if entry and entry.file.done() else 0
 
+    @property
+    def all_waiting_count(self) -> int:
+        """Count the writes of all projects that wait for the disk."""
+        return sum(self.waiting_count(each) for each in self._open)
+
     # Items. A base that was never written to is like an empty one.
 
     async def find(self, project_id: str, base: str, key: bytes) -> str | None:

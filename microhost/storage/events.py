@@ -96,6 +96,11 @@ class EventStore:
         """Count the records that were dropped since the start because the disk could not follow."""
         return self._behind.dropped_count
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Count the bytes that wait for the disk."""
+        return self._behind.waiting_bytes
+
     def append(self, execution: Execution) -> None:
         """Take a record; it is on the disk a moment later. Never waits; drops the record when the queue is
         full.

@@ -100,6 +100,20 @@ META = (
     """
     ALTER TABLE micros ADD COLUMN egress TEXT NOT NULL DEFAULT 'public'
     """,
+    # A domain that was given up is remembered for its project, also when its Micro went and took it along.
+    """
+    ALTER TABLE domains ADD COLUMN state TEXT NOT NULL DEFAULT 'pending';
+    ALTER TABLE domains ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+    ALTER TABLE domains ADD COLUMN checked_at INTEGER;
+    ALTER TABLE domains ADD COLUMN project_id TEXT NOT NULL DEFAULT '';
+    UPDATE domains SET project_id = (SELECT project_id FROM micros WHERE micros.id = micro_id);
+    CREATE TABLE released_domains (
+        domain TEXT PRIMARY KEY, project_id TEXT NOT NULL, released_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TRIGGER domain_released AFTER DELETE ON domains BEGIN
+        INSERT OR REPLACE INTO released_domains VALUES (old.domain, old.project_id, unixepoch() * 1000000);
+    END
+    """,
 )
 
 EVENTS = (

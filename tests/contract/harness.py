@@ -231,6 +231,12 @@ class Executor:
 
     # --- executions
 
+    def read_numbered(self) -> tuple[int, bytes, bytes]:
+        """Wait for the next frame of a numbered stream: its number, its meta without that, its body."""
+        meta, body = self.read_frame()
+        assert meta[:1] == b"#", meta
+        return meta[1], meta[2:], body
+
     def begin(
         self,
         method: str = "GET",
@@ -241,8 +247,10 @@ class Executor:
         complete: bool = True,
         kind: bytes = b"Q",
         scheme: str = "http",
+        stream: int | None = None,
     ) -> None:
-        """Send a request's first frame."""
+        """Send a request's first frame, on a numbered stream if one is given."""
+        kind = kind if stream is None else bytes((ord("#"), stream)) + kind
         fields = [method, target, scheme, "1.1", "203.0.113.7", "4711", "app.localhost", "8000"]
         fields += [each for pair in headers for each in pair]
         flag = b"1" if complete else b"0"

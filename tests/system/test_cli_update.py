@@ -133,6 +133,17 @@ def test_what_cannot_be(person: Person, root: Path, micro: Micro, host: Host) ->
     assert json.loads((root / ".deta" / "prog_info").read_text())["name"] == "updated"
 
 
+def test_several_executions_in_a_process_are_for_node(
+    person: Person, root: Path, micro: Micro, host: Host
+) -> None:
+    refused = person.deta("update", "--concurrency", "4", at=root)
+    assert refused.code == 1 and "concurrency above 1 is for Node" in refused.stderr
+    person.deta("update", "--runtime", "node", "--concurrency", "4", at=root).must()
+    assert micro.show()["concurrency"] == 4
+    person.deta("update", "--runtime", "python3", "--concurrency", "1", at=root).must()
+    assert micro.show()["concurrency"] == 1
+
+
 def test_where_a_micro_may_connect_to_is_told_and_set(person: Person, root: Path, micro: Micro) -> None:
     person.deta("update", "--egress", "api.Example.org, *.example.net", at=root).must()
     assert micro.show()["egress"] == ["*.example.net", "api.example.org"]

@@ -1,4 +1,4 @@
-"""`deta update`: a Micro's name, runtime and environment variables; all that was asked for, or nothing.
+"""`deta update`: a Micro's name, runtime, egress, concurrency and environment variables; all that was asked for, or nothing.
 
 The server never shows a variable's value, so the variables go last: a name and a runtime can be put back.
 Source: Deta docs, CLI; Micros > Environment Variables.
@@ -33,6 +33,11 @@ from microhost.cli.main import Session
     "--egress",
     help="Where it may connect to: 'public', 'none', or host names with commas ('*.example.org' for all below).",
 )
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="How many executions may share a process at once, Node only; 1: each has one of its own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Give the Micro as JSON.")
 @click.pass_obj
 def update(
@@ -41,15 +46,21 @@ def update(
     file: Path | None,
     runtime: str | None,
     egress: str | None,
+    concurrency: int | None,
     as_json: bool,
 ) -> None:
-    """Update the Micro's name, runtime, egress or environment variables; a variable that the file lacks is removed."""
-    asked = {"name": name, "runtime": runtime, "egress": None if egress is None else read_egress(egress)}
+    """Update the Micro's settings or environment variables; a variable that the file lacks is removed."""
+    asked = {
+        "name": name,
+        "runtime": runtime,
+        "egress": None if egress is None else read_egress(egress),
+        "concurrency": concurrency,
+    }
     settings = {field: value for field, value in asked.items() if value is not None}
     if not settings and file is None:
         raise CliError(
             "Nothing to update was named.",
-            "Name it: --name, --runtime, --egress or --env FILE",
+            "Name it: --name, --runtime, --egress, --concurrency or --env FILE",
             exit_code=USAGE,
         )
     micro = micro_directory.get(Path())

@@ -37,6 +37,14 @@ class Channel {
     this._socket.write(data);
   }
 
+  /** Write two pieces that are one frame together. */
+  writeBoth(head, rest) {
+    this._socket.cork();
+    this._socket.write(head);
+    this._socket.write(rest);
+    this._socket.uncork();
+  }
+
   /** Tell whether the host reads too slowly for more; `drained` is called when it has caught up. */
   isFull() {
     if (this._socket.writableLength < FULL_BYTES) return false;

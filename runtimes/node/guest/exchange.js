@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Carry one HTTP request through `answer(request, response)`: Node's own IncomingMessage and ServerResponse over the channel.
+ * Carry one HTTP request through `answer(request, response)`: Node's own IncomingMessage and ServerResponse over a stream of the channel.
  *
  * Node's objects write HTTP/1.1 text to a socket in their last step. That step is replaced, on each object, because frameworks
  * exchange the prototypes: `_storeHeader` makes the head of a frame, `_send` a body, `end` the last frame.
@@ -65,17 +65,17 @@ class ClientSocket extends Duplex {
 
 class Exchange {
   /**
-   * Take a `Q` meta and its body. `ended(fault)` is called once, with null or what `answer` threw; the frames that
-   * end the execution are written by then. Throws BrokenChannel.
+   * Take a `Q` meta and its body. `ended(last, fault)` is called once: with the frame that is to end the execution, or with
+   * what `answer` threw; what came before it is written by then. Throws BrokenChannel.
    */
-  constructor(meta, body, channel, ended) {
+  constructor(meta, body, stream, ended) {
     const fields = meta.latin1Slice().split(NUL);
     if (fields.length < REQUEST_FIELDS || fields.length % 2 === 0) {
       throw new BrokenChannel('a request has the wrong number of fields');
     }
     this.doing = 'a request';
     this.complete = fields[0] === 'Q1'; // the request's body is
-    this._channel = channel;
+    this._stream = stream;
     this._ended = ended;
     this._over = false;
     this._gone = false;
@@ -119,7 +119,7 @@ class Exchange {
       if (body.length) wanted = request.push(body);
       if (last) this._completeRequest();
     }
-    if (!wanted && !last) this._channel.pause();
+    if (!wanted && !last) this._stream.pause();
   }
 
   /** Take an `X` frame: the client has gone. The code may go on; what it sends is dropped. */
@@ -165,7 +165,7 @@ class Exchange {
     request.httpVersionMajor = request.httpVersionMinor = 1;
     const headers = fields.slice(REQUEST_FIELDS);
     request._addHeaderLines(headers, headers.length);
-    request._read = () => this._channel.resume();
+    request._read = () => this._stream.resume();
     if (body.length) request.push(body);
     if (this.complete) this._completeRequest();
   }
@@ -243,7 +243,7 @@ class Exchange {
       return true;
     }
     if (piece.length || !this._started) this._writePieces(piece);
-    return !this._channel.isFull();
+    return !this._stream.isFull();
   }
 
   _end(given) {
@@ -279,14 +279,14 @@ class Exchange {
       body = body.subarray(at);
     }
     const last = frame(this._meta(this._pending ? COMPLETE : ENDED), body);
-    if (this._pending) this._channel.write(last);
+    if (this._pending) this._stream.write(last);
     else this._finish(last);
   }
 
   _writePieces(piece) {
     let at = 0;
     do {
-      this._channel.write(frame(this._meta(MORE), piece.subarray(at, at + BODY_BYTES)));
+      this._stream.write(frame(this._meta(MORE), piece.subarray(at, at + BODY_BYTES)));
       at += BODY_BYTES;
     } while (at < piece.length);
   }
@@ -311,13 +311,12 @@ class Exchange {
     const fault = fromError(error, this.doing);
     if (this._started) console.error(fault.text || fault.message);
     this._over = true;
-    this._ended(fault);
+    this._ended(null, fault);
   }
 
   _finish(last) {
     this._over = true;
-    if (last) this._channel.write(last);
-    this._ended(null);
+    this._ended(last, null);
   }
 }
 

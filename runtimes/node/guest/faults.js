@@ -9,6 +9,7 @@ const { META_BYTES, jsonFrame } = require('./frames');
 const OURS = path.dirname(__dirname) + path.sep;
 const MESSAGE_CHARACTERS = 1000;
 const STACK_CHARACTERS = 64 * 1024;
+const MARK_BYTES = 8; // more than a frame's kind and its stream's mark
 
 /** Carry one typed failure of the user's code. `kind` is one of the contract's. */
 class Fault extends Error {
@@ -73,7 +74,7 @@ function faultFrame(stage, fault) {
   const document = { stage, ...fault.document() };
   for (let characters = STACK_CHARACTERS; ; characters = Math.floor(characters / 2)) {
     document.traceback = shorten(fault.text, characters);
-    if (Buffer.byteLength(JSON.stringify(document)) < META_BYTES) return jsonFrame('f', document);
+    if (Buffer.byteLength(JSON.stringify(document)) < META_BYTES - MARK_BYTES) return jsonFrame('f', document);
   }
 }
 

@@ -74,4 +74,16 @@ class Splitter {
   }
 }
 
-module.exports = { BODY_BYTES, META_BYTES, MORE, COMPLETE, ENDED, NOTHING, BrokenChannel, Splitter, frame, jsonFrame };
+module.exports = {
+  PREFIX_BYTES,
+  BODY_BYTES,
+  META_BYTES,
+  MORE,
+  COMPLETE,
+  ENDED,
+  NOTHING,
+  BrokenChannel,
+  Splitter,
+  frame,
+  jsonFrame,
+};

@@ -1,9 +1,9 @@
 'use strict';
 
 /**
- * Be an executor: load the entry file, then answer one execution after the other. Source: runtimes/CONTRACT.md.
+ * Be an executor: load the entry file, then answer executions: one after the other, or several at once. Source: runtimes/CONTRACT.md.
  *
- * An error that nobody caught, and `process.exit`, end the execution with their cause and the process with it: after them
+ * Executions that run at once have numbered streams (stream.js, attributing.js). An error that nobody caught, and `process.exit`, end the execution with their cause and the process with it: after them
  * nobody knows in which state the program is.
  */
 
@@ -13,12 +13,13 @@ const { Exchange } = require('./exchange');
 const { BrokenChannel, frame, jsonFrame } = require('./frames');
 const { Fault, faultFrame, fromError } = require('./faults');
 const { importEntry, report } = require('./importing');
+const { NUMBERED, Stream } = require('./stream');
 const { trustHost } = require('./trusting');
 
 const SHUTDOWN_MS = 2000;
 const EXIT_BROKEN = 70;
 
-const [Q, W, D, X, E, T, M, C] = Buffer.from('QWDXETMC');
+const [Q, W, D, X, E, T, M, C, P, G] = Buffer.from('QWDXETMCPG');
 const LAST = '1'.charCodeAt(0);
 
 const exit = process.exit.bind(process);
@@ -34,13 +35,17 @@ class Executor {
   constructor(micro) {
     this._micro = micro;
     this._offer = null;
-    this._execution = null; // an Exchange or a Call
     this._leaving = false;
     this._channel = new Channel({
       take: (meta, body) => this._take(meta, body),
       broken: (error) => this._leave(error ? EXIT_BROKEN : 0),
-      drained: () => this._execution?.drained?.(),
+      drained: () => {
+        for (const each of this._running()) this._within(each, () => each.execution?.drained?.());
+      },
     });
+    this._solo = new Stream(this._channel, null);
+    this._shared = new Map(); // numbered streams
+    this._attributing = null; // the module, from the first numbered stream on
   }
 
   start() {
@@ -61,67 +66,99 @@ class Executor {
   // --- what the host says
 
   _take(meta, body) {
+    if (meta[0] !== NUMBERED) {
+      this._takeFor(this._solo, meta, body);
+      return;
+    }
+    const stream = this._streamOf(meta[1]);
+    this._within(stream, () => this._takeFor(stream, meta.subarray(2), body));
+  }
+
+  _within(stream, run) {
+    if (stream === this._solo) run();
+    else this._attributing.within(stream, run);
+  }
+
+  _takeFor(stream, meta, body) {
     const kind = meta[0];
-    if (kind === Q) this._begin(() => this._request(meta, body));
-    else if (kind === D) this._more(meta[1] === LAST, body);
-    else if (kind === X) this._execution?.leave?.();
-    else if (kind === E) this._begin(() => this._event(meta, body));
-    else if (kind === W) this._begin(() => this._refuseWebSocket());
+    if (kind === Q) this._begin(stream, () => this._request(stream, meta, body));
+    else if (kind === D) this._more(stream, meta[1] === LAST, body);
+    else if (kind === X) stream.execution?.leave?.();
+    else if (kind === E) this._begin(stream, () => this._event(stream, meta, body));
+    else if (kind === W) this._begin(stream, () => this._refuseWebSocket(stream));
     else if (kind === T) this._retire();
+    else if (kind === P || kind === G) stream.stop(kind === P);
     else if (kind !== M && kind !== C) throw new BrokenChannel('a frame of an unknown kind');
   }
 
-  _begin(execute) {
-    if (this._offer === null || this._execution !== null) throw new BrokenChannel('an execution began inside another');
+  _streamOf(number) {
+    if (this._attributing === null) {
+      this._attributing = require('./attributing');
+      this._attributing.attributeOutput();
+    }
+    let stream = this._shared.get(number);
+    if (!stream) {
+      stream = new Stream(this._channel, number);
+      this._shared.set(number, stream);
+    }
+    return stream;
+  }
+
+  _begin(stream, execute) {
+    if (this._offer === null || stream.execution !== null) throw new BrokenChannel('an execution began inside another');
     execute();
   }
 
-  _request(meta, body) {
+  _request(stream, meta, body) {
     const { answer } = this._offer;
     if (answer === null) {
-      this._fault(new Fault('no_handler', 'index.js exports no app that answers requests; it has run or cron handlers only.'));
+      this._fault(
+        stream,
+        new Fault('no_handler', 'index.js exports no app that answers requests; it has run or cron handlers only.'),
+      );
       return;
     }
-    const exchange = new Exchange(meta, body, this._channel, (fault) => (fault ? this._fault(fault) : this._over()));
-    this._execution = exchange;
-    this._channel.expect(!exchange.complete);
+    const exchange = new Exchange(meta, body, stream, (last, fault) =>
+      fault ? this._fault(stream, fault) : this._over(stream, last),
+    );
+    stream.begin(exchange);
+    stream.expect(!exchange.complete);
     exchange.run(answer);
   }
 
-  _event(meta, body) {
+  _event(stream, meta, body) {
     const call = new Call(meta.utf8Slice(1), body);
-    this._execution = call;
-    this._channel.expect(!call.complete);
-    if (call.complete) this._call(call);
+    stream.begin(call);
+    stream.expect(!call.complete);
+    if (call.complete) this._call(stream, call);
   }
 
-  _more(last, body) {
-    const execution = this._execution;
+  _more(stream, last, body) {
+    const { execution } = stream;
     if (execution === null || execution.complete) return; // it crossed the end of its execution
     execution.add(last, body);
-    if (!last || this._execution !== execution) return;
-    this._channel.expect(false);
-    if (execution instanceof Call) this._call(execution);
+    if (!last || stream.execution !== execution) return;
+    stream.expect(false);
+    if (execution instanceof Call) this._call(stream, execution);
   }
 
-  _call(call) {
+  _call(stream, call) {
     call.run(this._offer).then(
       (frames) => {
-        if (this._execution !== call) return;
-        for (const each of frames) this._channel.write(each);
-        this._channel.write(frame('e'));
-        this._over();
+        if (stream.execution !== call) return;
+        for (const each of frames) stream.write(each);
+        this._over(stream, frame('e'));
       },
       (error) => {
         if (error instanceof BrokenChannel) this._leave(EXIT_BROKEN);
-        else if (this._execution === call) this._fault(fromError(error, call.doing));
+        else if (stream.execution === call) this._fault(stream, fromError(error, call.doing));
       },
     );
   }
 
-  _refuseWebSocket() {
-    this._channel.write(jsonFrame('c', { code: 1000, reason: '' }));
-    this._channel.write(frame('e'));
+  _refuseWebSocket(stream) {
+    stream.write(jsonFrame('c', { code: 1000, reason: '' }));
+    stream.write(frame('e'));
   }
 
   _retire() {
@@ -137,16 +174,18 @@ class Executor {
 
   // --- how an execution ends
 
-  _fault(fault) {
-    this._channel.write(faultFrame('execution', fault));
-    this._channel.write(frame('e'));
-    this._over();
+  _fault(stream, fault) {
+    stream.write(faultFrame('execution', fault));
+    this._over(stream, frame('e'));
   }
 
-  _over() {
-    this._execution = null;
+  /** Write the frame that ends an execution; its stream is free from then on. */
+  _over(stream, last) {
+    stream.resume();
+    stream.endOutput();
+    stream.write(last);
+    stream.execution = null;
     this._channel.expect(true);
-    this._channel.resume();
   }
 
   _uncaught(error) {
@@ -157,23 +196,20 @@ class Executor {
       return;
     }
     console.error(error);
-    if (this._execution !== null) {
-      const doing = this._execution.doing;
-      this._leaveWith(faultFrame('execution', fromError(error, doing)));
-    } else {
-      this._leave(1);
-    }
+    const guilty = this._guilty();
+    if (guilty.length) this._leaveWith(guilty, (each) => faultFrame('execution', fromError(error, each.execution.doing)));
+    else this._leave(1);
   }
 
   _exhausted() {
     if (this._leaving) return;
-    const execution = this._execution;
+    const { execution } = this._solo;
     if (this._offer === null) {
       this._failImport(new Fault('exception', "'index.js' waits for something that never comes; its import did not end."));
     } else if (execution instanceof Exchange) {
       execution.exhausted();
     } else if (execution !== null) {
-      this._fault(new Fault('no_response', `${sentence(execution.doing)} waits for something that never comes.`));
+      this._fault(this._solo, new Fault('no_response', `${sentence(execution.doing)} waits for something that never comes.`));
     }
   }
 
@@ -184,29 +220,45 @@ class Executor {
     if (this._offer === null) {
       const fault = new Fault('exit', `'index.js' ended the process with process.exit(${status}) while it was loaded.`);
       this._channel.writeLast(faultFrame('import', fault));
-    } else if (this._execution !== null) {
-      const doing = sentence(this._execution.doing);
-      this._channel.writeLast(faultFrame('execution', new Fault('exit', `${doing} was ended by process.exit(${status}).`)));
+      return;
+    }
+    for (const each of this._guilty()) {
+      const doing = sentence(each.execution.doing);
+      each.writeLast(faultFrame('execution', new Fault('exit', `${doing} was ended by process.exit(${status}).`)));
     }
   }
 
   _failImport(fault) {
-    this._leaveWith(faultFrame('import', fault));
+    this._leaveWith([this._channel], () => faultFrame('import', fault));
   }
 
-  /** Send one frame, and end the process when it has left. */
-  _leaveWith(data) {
+  /** Send each of these streams a frame, and end the process when they have left. */
+  _leaveWith(streams, makeFrame) {
     if (this._leaving) return;
     this._leaving = true;
-    this._execution = null;
+    for (const each of streams) {
+      const data = makeFrame(each);
+      each.execution = null;
+      each.write(data);
+    }
     this._channel.expect(true);
-    this._channel.write(data);
     this._channel.flush(() => exit(1));
   }
 
   _leave(status) {
     this._leaving = true;
     exit(status);
+  }
+
+  _running() {
+    return [this._solo, ...this._shared.values()].filter((each) => each.execution !== null);
+  }
+
+  /** Give the stream whose code is running; where that cannot be told, all that run. */
+  _guilty() {
+    const running = this._running();
+    const current = this._attributing?.current();
+    return running.includes(current) ? [current] : running;
   }
 }
 

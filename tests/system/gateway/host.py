@@ -247,7 +247,7 @@ class Host:
 
         def running() -> bool:
             executors = [e for each in self.pools._templates.values() for e in each.executors.values()]
-            works = [each.work for each in executors]
+            works = [stream.work for each in executors for stream in each.running()]
             return any(work is not None and work.head.target == target.encode() for work in works)  # type: ignore[attr-defined]
 
         wait_until(lambda: self.call(running), f"{target} to run")

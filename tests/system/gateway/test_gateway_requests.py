@@ -165,6 +165,18 @@ def test_bodies_of_every_size_arrive_whole(host: Host, echo: Micro, size: int) -
         assert client.answer().body == body
 
 
+def test_sizes_of_chunks_may_come_in_packets_of_their_own(host: Host, echo: Micro) -> None:
+    with host.connect() as client:
+        client.send(request(echo, "/size", "Transfer-Encoding: chunked", method="POST"))
+        for _ in range(8):
+            client.send(b"%x\r\n" % 32_768)
+            time.sleep(0.01)  # so that it is read by itself
+            client.send(b"x" * 32_768 + b"\r\n")
+            time.sleep(0.01)
+        client.send(b"0\r\n\r\n")
+        assert client.answer().body == b"262144"
+
+
 def test_a_chunked_body_arrives_whole(host: Host, echo: Micro) -> None:
     body = b"".join(b"%x\r\n%b\r\n" % (size, b"y" * size) for size in (1, 5000, 200_000)) + b"0\r\n\r\n"
     with host.connect() as client:

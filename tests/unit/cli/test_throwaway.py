@@ -107,10 +107,12 @@ def test_it_does_not_outlive_a_killed_holder_and_its_data_go_at_the_end(pid_file
 def test_what_a_killed_starter_and_its_killed_holder_leave_the_next_one_removes(pid_file: Path) -> None:
     with start_starter() as starter:
         pid, data = running(pid_file)
+        holder = holder_of(pid)
+        os.kill(holder, signal.SIGSTOP)  # or it would be at its work already
         starter.kill()
         starter.wait()
-        os.kill(holder_of(pid), signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), "the host ends")
+        os.kill(holder, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid) and not is_alive(holder), "both end")
     with ThrowawayHost(command=command(HOST)):
         _, other = running(pid_file)
         wait_until(lambda: not data.parent.exists(), "the first one's data are gone")
@@ -174,9 +176,23 @@ def test_one_that_does_not_start_is_told_in_its_own_words() -> None:
     assert (told.value.message, told.value.log) == ("The host did not start. No room. Make some.", "first")
 
 
-def test_one_that_ends_later_is_told(pid_file: Path) -> None:
-    code = HOST.replace("time.sleep(600)", "sys.stdin.read(); sys.exit('warden: over')")
+def test_one_that_ends_before_its_token_was_read_is_told(pid_file: Path) -> None:
+    code = HOST.replace('(data / "owner.token")', '(data / "another")')
+    code = code.replace("time.sleep(600)", "sys.exit('warden: over')")
+    with pytest.raises(CliError) as told:
+        ThrowawayHost(command=command(code))
+    assert told.value.message == "The host has ended. over"
+
+
+def test_one_that_ends_later_is_told(pid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = tmp_path / "may end"
+    monkeypatch.setenv("MAY_END", str(may_end))
+    waiting = (
+        "while not os.path.exists(os.environ['MAY_END']):\n    time.sleep(0.01)\nsys.exit('warden: over')"
+    )
+    code = HOST.replace("time.sleep(600)", waiting)
     with ThrowawayHost(command=command(code)) as host:
+        may_end.touch()
 
         def told() -> str:
             try:

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from standins import Host, build_host
 
+from tests.name_server import NameServer, serving_names
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -17,9 +19,16 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+def name_server() -> Iterator[NameServer]:
+    """Run the name server that the host asks."""
+    with serving_names() as server:
+        yield server
+
+
+@pytest.fixture
+def host(tmp_path: Path, name_server: NameServer) -> Iterator[Host]:
     """Give a console on an empty data directory."""
-    host = build_host(tmp_path / "data")
+    host = build_host(tmp_path / "data", name_server)
     yield host
     host.stores.close()
 

@@ -23,6 +23,7 @@ from microhost.errors import MicroError, OverloadedError
 from microhost.micros.catalog import Catalog, Turns
 from microhost.micros.deploy import Deployer
 from microhost.micros.directory import Directory
+from microhost.micros.domains import DomainChecker, NameServers
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
@@ -32,6 +33,7 @@ from microhost.records import Event, EventResult, ImportReport, Micro, Revision
 from microhost.settings import Settings
 from microhost.storage.stores import Stores, open_stores
 from sandbox.client import DoctorReport, Guard, InstallError, RuntimeInfo
+from tests.name_server import NameServer
 
 RUNTIMES = ("python3.9", "python3.11", "python3.13")
 
@@ -166,8 +168,8 @@ async def doctor() -> DoctorReport:
     )
 
 
-def build_host(data: Path) -> Host:
-    """Wire everything as serve.py does, on stand-ins for the sandbox."""
+def build_host(data: Path, names: NameServer | None = None) -> Host:
+    """Wire everything as serve.py does, on stand-ins for the sandbox; domains are asked of `names`."""
     stores = open_stores(data)
     ensure_owner_token(stores.meta, data / "owner.token", now=now())
     settings = Settings(data=data)
@@ -217,6 +219,14 @@ def build_host(data: Path) -> Host:
         schedules=schedules,
         accounts=accounts,
         entries=Entries(accounts, locate, time.monotonic),
+        domains=DomainChecker(
+            stores.meta.domains,
+            directory,
+            own_names=[settings.domain],
+            authorities=["letsencrypt.org"],
+            clock=now,
+            servers=NameServers([names.address] if names else (), port=names.port if names else 53),
+        ),
         doctor=doctor,
         clock=now,
     )

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins import Host
 
-from microhost.console.domains import resolve
 from microhost.errors import ClientError
 from microhost.gateway.hosts import split_host
+from microhost.micros.domains import resolve
 from microhost.micros.names import check_domain
+from tests.name_server import NameServer
 
 pytestmark = pytest.mark.anyio
 
@@ -76,29 +77,55 @@ async def test_what_is_no_domain_or_not_theirs_is_refused(
 def test_nothing_below_our_own_domain_can_be_given() -> None:
     for name in ("example.org", "API.example.org", "a.b.example.org"):
         with pytest.raises(ClientError, match="is not yours"):
-            check_domain(name, own="example.org")
-    assert check_domain("notexample.org", own="example.org") == "notexample.org"
+            check_domain(name, own=("example.org",))
+    assert check_domain("notexample.org", own=("example.org",)) == "notexample.org"
 
 
 @given(st.from_regex(r"\A[A-Za-z0-9.-]{1,40}\.?\Z"))
 def test_every_domain_that_may_be_given_is_one_that_the_gateway_reads(name: str) -> None:
     try:
-        domain = check_domain(name, own="localhost")
+        domain = check_domain(name, own=("localhost",))
     except ClientError:
         return
     assert split_host(domain.encode()) == (domain.encode(), b"")
 
 
-async def test_a_domain_is_reachable_when_it_resolves_to_where_we_are(
-    client: httpx.AsyncClient, at: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_domain_is_active_once_it_leads_here(
+    host: Host, client: httpx.AsyncClient, at: str, name_server: NameServer
 ) -> None:
-    await client.put(f"{at}/waiting.example.org")
-    shown = (await client.get(at)).json()["domains"]
-    assert [(each["state"], each["points_to"]) for each in shown] == [("waiting", "127.0.0.1")]
-    table = {"localhost": ["127.0.0.1", "::1"], "waiting.example.org": ["::1"]}
-    monkeypatch.setattr(
-        "socket.getaddrinfo", lambda name, *_, **__: [(0, 0, 0, "", (each, 0)) for each in table[name]]
-    )
-    shown = (await client.get(at)).json()["domains"]
-    assert [each["state"] for each in shown] == ["reachable"]
-    assert resolve("localhost") == {"127.0.0.1", "::1"}
+    shown = (await client.put(f"{at}/shop.example.org")).json()["domains"]
+    assert [(each["state"], each["points_to"]) for each in shown] == [("pending", "127.0.0.1")]
+    reason = "'shop.example.org' does not exist yet. Add an A record for it with 127.0.0.1"
+    assert shown[0]["reason"].startswith(reason)
+    directory = host.services.directory
+    assert not directory.is_active_domain(b"shop.example.org")
+    name_server.zone["shop.example.org"] = {"A": ["127.0.0.1"]}
+    shown = (await client.post(f"{at}/shop.example.org/check")).json()["domains"]
+    assert [(each["state"], each["reason"]) for each in shown] == [("active", "")]
+    assert directory.is_active_domain(b"shop.example.org")
+    host.services.catalog.load()
+    assert directory.is_active_domain(b"shop.example.org")
+    name_server.zone["shop.example.org"] = {"A": ["203.0.113.7"]}
+    await host.services.domains.check_due()  # its turn is in six hours
+    assert (await client.get(at)).json()["domains"][0]["state"] == "active"
+    shown = (await client.post(f"{at}/shop.example.org/check")).json()["domains"]
+    assert shown[0]["state"] == "failed"
+    assert not directory.is_active_domain(b"shop.example.org")
+    assert (await client.post(f"{at}/other.example.org/check")).status_code == 404
+    assert resolve("localhost") >= {"127.0.0.1"}
+    assert resolve("192.0.2.1") == {"192.0.2.1"}
+
+
+async def test_a_domain_that_was_given_up_is_kept_for_its_project(
+    host: Host, client: httpx.AsyncClient, at: str
+) -> None:
+    await client.post("/projects", json={"name": "q"})
+    await client.post("/projects/q/micros", json={"name": "m"})
+    await client.put(f"{at}/shop.example.org")
+    await client.put(f"{at}/blog.example.org")
+    await client.delete(f"{at}/shop.example.org")
+    await client.delete("/projects/p/micros/m")
+    for name in ("shop", "blog"):
+        refused = await client.put(f"/projects/q/micros/m/domains/{name}.example.org")
+        assert (refused.status_code, "was another project's until recently" in refused.text) == (409, True)
+    assert (await client.put("/projects/p/micros/other/domains/shop.example.org")).status_code == 200

@@ -19,7 +19,8 @@ from microhost.micros.cores import Meter, meter_beside, meter_machine
 from microhost.micros.executor import Cut, Executor, explain
 from microhost.micros.output import Output
 from microhost.micros.starting import fingerprint, new_sandbox_id
-from microhost.micros.work import ContractError, Fault, Work, with_traceback
+from microhost.micros.stream import Stream
+from microhost.micros.work import ContractError, Failure, Fault, Work, with_traceback
 from microhost.records import Micro, Revision
 from sandbox.client import Cause, Evidence, Lease
 
@@ -194,7 +195,7 @@ class Hearer(Work):
         super().__init__(MICRO)
         self.heard: list[bytes] = []
 
-    def begin(self, executor: Executor) -> None:
+    def begin(self, stream: Stream) -> None:
         pass
 
     def frame_received(self, kind: int, meta: bytes, body: bytes) -> None:
@@ -211,14 +212,18 @@ class Hearer(Work):
     def ended(self, log: str) -> None:
         self.heard.append(b"ended")
 
+    def failed(self, failure: Failure, log: str) -> None:
+        self.heard.append(failure.cause.encode())
+
 
 class Watcher:
     """Be the pool's sandbox of one executor."""
 
     micro = MICRO
+    concurrency = 1
     lost = 0
 
-    def executor_free(self, executor: Executor) -> None:
+    def executor_free(self, executor: Executor, served_s: float) -> None:
         raise AssertionError("it is not free")
 
     def executor_lost(self, executor: Executor) -> None:
@@ -248,10 +253,10 @@ async def _break_the_contract() -> None:
         b"e",
     ):
         executor.frame_received(late, b"")
-    assert (work.heard, home.lost, executor.work) == ([b"h0\x00200"], 1, work)
-    executor.work = None
+    assert (work.heard, home.lost, executor.is_busy) == ([b"h0\x00200"], 1, True)
     executor.ready.cancel()
     executor.finish(Evidence("killed", -9, None, None))
+    assert work.heard[1:] == [b"bad_response"]
     theirs.close()
     for each in (pipes[0][1], pipes[1][1]):
         os.close(each)

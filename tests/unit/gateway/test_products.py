@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microhost.gateway.hosts import Names
 from microhost.gateway.products import Products
 from microhost.limits import WRONG_TOKENS_PER_MINUTE
 from microhost.micros.directory import Directory
@@ -69,7 +70,7 @@ class Doors:
             console=self._app("console"),
             keys=self.directory,
             sessions=OneSession(),
-            domain="example.org",
+            names=Names("example.org"),
             clock=lambda: self.now,
         )
 
@@ -387,7 +388,7 @@ def test_a_products_failure_is_an_incident_in_json(doors: Doors, capfd: pytest.C
         console=broken,
         keys=doors.directory,
         sessions=OneSession(),
-        domain="example.org",
+        names=Names("example.org"),
         clock=lambda: 0.0,
     )
     reply = doors.call(f"/v1/{OURS}/b/items", ("x-api-key", doors.key))
@@ -404,7 +405,7 @@ def test_a_failure_after_the_answer_has_begun_cuts_the_connection(doors: Doors) 
         raise ZeroDivisionError
 
     doors.products = Products(
-        {"base": torn}, console=torn, keys=doors.directory, sessions=OneSession(), domain="example.org"
+        {"base": torn}, console=torn, keys=doors.directory, sessions=OneSession(), names=Names("example.org")
     )
     with pytest.raises(ZeroDivisionError):
         doors.call(f"/v1/{OURS}/b/items", ("x-api-key", doors.key))

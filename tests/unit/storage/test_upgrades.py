@@ -112,10 +112,14 @@ class DeadlyFile(apsw.VFSFile):
 
 
 def run_carelessly(connection, script):
-    version, statements = script.rpartition("PRAGMA user_version")[2].partition(";")[0], script.split(";")[:-2]
+    version, pieces = script.rpartition("PRAGMA user_version")[2].partition(";")[0], script.split(";")[:-2]
     connection.execute(f"PRAGMA user_version{version}; COMMIT")
-    for each in statements:
-        connection.execute(each)
+    statement = ""
+    for each in pieces:
+        statement += each + ";"
+        if apsw.complete(statement):  # a trigger holds semicolons
+            connection.execute(statement)
+            statement = ""
 
 
 def upgrade(file, left):

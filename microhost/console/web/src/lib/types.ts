@@ -179,7 +179,10 @@ export interface Token {
 
 export interface Domain {
   domain: string;
-  state: "waiting" | "reachable";
+  state: "pending" | "active" | "failed";
+  /** A sentence, empty when all is well. */
+  reason: string;
+  checked_at: string | null;
   points_to: string | null;
   created_at: string;
 }

@@ -1,4 +1,4 @@
-import { Globe, Trash2 } from "lucide-preact";
+import { Globe, RefreshCw, Trash2 } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Button, IconButton } from "../../components/button";
 import { confirm } from "../../components/dialog";
@@ -15,6 +15,7 @@ import { apiOf, type PartProps } from "./place";
 
 const MOST = 5;
 const EVERY_MS = 15_000;
+const BADGES = { pending: "warn", active: "good", failed: "bad" };
 
 /** The names that the Micro answers to. */
 export default function Domains({ micro, reload }: PartProps) {
@@ -122,11 +123,12 @@ function Own({ micro }: { micro: Micro }) {
           <li>Add the domain here.</li>
           <li>
             Where the domain was bought, point it to this server: an <strong>A record</strong> with its IP
-            address, or a CNAME to its name. Turn a proxy such as Cloudflare's off.
+            address, or a CNAME to its name. Turn a proxy such as Cloudflare's off. If it has a CAA record,
+            that must allow the authority that this server's certificates come from.
           </li>
           <li>
-            It is looked up again and again. Once it leads here it is marked as reachable; a new record may
-            take up to a day to be known everywhere.
+            It is looked up again and again. Once it leads here it is active and gets a certificate; a new
+            record may take up to a day to be known everywhere.
           </li>
         </ol>
       </div>
@@ -139,6 +141,11 @@ function Table({ micro, all, domains }: { micro: Micro; all: Domain[]; domains: 
     await api.delete(`${apiOf(micro)}/domains/${url`${domain}`}`);
     await domains.reload();
   });
+  const checking = useAction(async (domain: string) => {
+    await api.post(`${apiOf(micro)}/domains/${url`${domain}`}/check`);
+    await domains.reload();
+    toast(`${domain} was looked up.`);
+  });
   const remove = async (domain: string) => {
     const body = <p>Requests to it are answered by nobody any more.</p>;
     if (!(await confirm({ title: `Remove ${domain}?`, body, action: "Remove", danger: true }))) return;
@@ -146,32 +153,43 @@ function Table({ micro, all, domains }: { micro: Micro; all: Domain[]; domains: 
   };
   return (
     <>
-      <Failure error={removing.error} />
+      <Failure error={removing.error ?? checking.error} />
       <div class="table">
         <table>
           <thead>
             <tr>
               <th>Domain</th>
               <th>State</th>
-              <th>Points to</th>
+              <th>A record</th>
               <th class="roomy">Added</th>
+              <th class="roomy">Checked</th>
               <th>
                 <span class="visually-hidden">Actions</span>
               </th>
             </tr>
           </thead>
           <tbody>
-            {all.map(({ domain, state, points_to, created_at }) => (
+            {all.map(({ domain, state, reason, points_to, created_at, checked_at }) => (
               <tr key={domain}>
                 <td class="mono">{domain}</td>
                 <td>
-                  <span class={`badge dot ${state === "reachable" ? "good" : "warn"}`}>{state}</span>
+                  <span class={`badge dot ${BADGES[state]}`}>{state}</span>
+                  {reason && <div class="help">{reason}</div>}
                 </td>
-                <td class="mono">{points_to ?? "nothing yet"}</td>
+                <td class="mono">{points_to}</td>
                 <td class="roomy">
                   <Time at={created_at} />
                 </td>
+                <td class="roomy">{checked_at ? <Time at={checked_at} /> : "not yet"}</td>
                 <td class="number">
+                  <IconButton
+                    small
+                    label={`Check ${domain} again`}
+                    disabled={checking.busy}
+                    onClick={() => void checking.run(domain)}
+                  >
+                    <RefreshCw size={16} aria-hidden="true" />
+                  </IconButton>
                   <IconButton small label={`Remove ${domain}`} onClick={() => void remove(domain)}>
                     <Trash2 size={16} aria-hidden="true" />
                   </IconButton>

@@ -15,6 +15,7 @@ import { apiOf, type PartProps, partOf } from "./place";
 
 const TIMEOUT_S = { min: 1, max: 900 };
 const MEMORY_MB = { min: 64, max: 4096 };
+const CONCURRENCY = { min: 1, max: 32 };
 
 /** What can be set of a Micro. */
 export default function Settings({ micro, reload }: PartProps) {
@@ -73,6 +74,7 @@ function General({ micro, reload }: PartProps) {
   const [runtime, setRuntime] = useState(micro.runtime);
   const [timeout, setTimeout] = useState(String(micro.timeout_s));
   const [memory, setMemory] = useState(String(micro.memory_mb));
+  const [concurrency, setConcurrency] = useState(String(micro.concurrency));
   const [path, go] = useLocation();
   const doctor = useLoad<Doctor>("/doctor");
   const runtimes = [...new Set([micro.runtime, ...(doctor.data?.runtimes ?? []).map(({ name }) => name)])];
@@ -81,6 +83,7 @@ function General({ micro, reload }: PartProps) {
     runtime,
     timeout_s: Number(timeout),
     memory_mb: Number(memory),
+    concurrency: Number(concurrency),
   });
   const saving = useAction(async () => {
     const changed = await api.patch<Micro>(apiOf(micro), wanted);
@@ -126,6 +129,17 @@ function General({ micro, reload }: PartProps) {
             value={memory}
             onValue={setMemory}
           />
+          {runtime.startsWith("node") || micro.concurrency > 1 ? (
+            <TextField
+              label="Requests at once in one process"
+              help="1: each has a process of its own. More share its memory, its limits and its end."
+              type="number"
+              required
+              {...CONCURRENCY}
+              value={concurrency}
+              onValue={setConcurrency}
+            />
+          ) : null}
         </div>
         <Failure error={saving.error} />
         <div class="row end">
