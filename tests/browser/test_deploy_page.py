@@ -83,7 +83,7 @@ def test_a_link_leads_through_the_login_to_a_micro(
     assert host.get(f"/projects/{project}/micros") == {"micros": []}
     assert find_barriers(page) == []
 
-    page.get_by_label("Project", exact=True).last.select_option(project)
+    page.get_by_label("Into the project").select_option(project)
     expect(page.get_by_label("Cron")).to_have_value("7 minutes")
     expect(page.get_by_label("NAME", exact=True)).to_have_value("Ada")
     deploy = page.get_by_role("button", name="Deploy", exact=True)
@@ -147,7 +147,7 @@ def test_code_that_does_not_start_shows_its_own_words_and_can_be_tried_again(
     repository = server.add("ada/broken")
     repository.commit({"main.py": f"raise ValueError({HOSTILE!r})"})
     look_at(page, repository.url)
-    page.get_by_label("Project", exact=True).last.select_option(project)
+    page.get_by_label("Into the project").select_option(project)
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.locator("pre")).to_contain_text(f"ValueError: {HOSTILE}", timeout=LIVE_MS)
     expect(page.locator("img[src=x]")).to_have_count(0)

@@ -113,7 +113,7 @@ function Form({ repo, repository, projects }: { repo: string; repository: Reposi
           void deploying.run();
         }}
       >
-        <SelectField label="Project" options={names} value={project} onValue={setProject} />
+        <SelectField label="Into the project" options={names} value={project} onValue={setProject} />
         <TextField label="Name" help="Of the new Micro." required value={name} onValue={setName} />
         {repository.env.map(({ key, description, required }) => (
           <TextField
