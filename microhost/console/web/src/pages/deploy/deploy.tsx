@@ -22,6 +22,7 @@ export default function DeployPage() {
     <Page title="Deploy a repository">
       <Card>
         <form
+          class="stack"
           onSubmit={(event) => {
             event.preventDefault();
             if (typed.trim() === repo) void found.reload();

@@ -33,29 +33,37 @@ export function Refused({ error }: { error: ApiError | undefined }) {
   );
 }
 
+/** What its owner should know. */
+export function Notes({ texts }: { texts: string[] }) {
+  if (!texts.length) return null;
+  return (
+    <Notice kind="warn">
+      {texts.map((each) => (
+        <p key={each}>{each}</p>
+      ))}
+    </Notice>
+  );
+}
+
 /** Where the new Micro is. */
 export function Done({ micro }: { micro: Micro }) {
   return (
     <Card title="It is live">
-      <Notice kind="good">
-        <p>
-          <Link href={paths.micro(micro)}>{micro.name}</Link> of the project {micro.project_name} answers at{" "}
-          <a href={micro.endpoint} target="_blank" rel="noreferrer">
-            {micro.endpoint}
-          </a>
-          .
-        </p>
-        {micro.http_auth && (
-          <p>It is closed to the public. Its settings open it, or give others a key to it.</p>
-        )}
-      </Notice>
-      {micro.warnings.length > 0 && (
-        <Notice kind="warn">
-          {micro.warnings.map((each) => (
-            <p key={each}>{each}</p>
-          ))}
+      <div class="stack">
+        <Notice kind="good">
+          <p>
+            <Link href={paths.micro(micro)}>{micro.name}</Link> of the project {micro.project_name} answers at{" "}
+            <a href={micro.endpoint} target="_blank" rel="noreferrer">
+              {micro.endpoint}
+            </a>
+            .
+          </p>
+          {micro.http_auth && (
+            <p>It is closed to the public. Its settings open it, or give others a key to it.</p>
+          )}
         </Notice>
-      )}
+        <Notes texts={micro.warnings} />
+      </div>
     </Card>
   );
 }

@@ -9,7 +9,7 @@ import { useAction, useLoad } from "../../lib/loading";
 import { recall } from "../../lib/preferences";
 import { postTold } from "../../lib/told";
 import type { Micro, Project, Repository } from "../../lib/types";
-import { Done, Going, Refused } from "./outcome";
+import { Done, Going, Notes, Refused } from "./outcome";
 
 const COMMIT_SHOWN = 12;
 const PHASES: Record<string, string> = {
@@ -28,15 +28,11 @@ export function Plan({ repo, repository }: { repo: string; repository: Repositor
   return (
     <>
       <Card title={repository.name}>
-        {repository.description && <p>{repository.description}</p>}
-        <Facts repository={repository} />
-        {repository.notes.length > 0 && (
-          <Notice kind="warn">
-            {repository.notes.map((each) => (
-              <p key={each}>{each}</p>
-            ))}
-          </Notice>
-        )}
+        <div class="stack">
+          {repository.description && <p>{repository.description}</p>}
+          <Facts repository={repository} />
+          <Notes texts={repository.notes} />
+        </div>
       </Card>
       <Show of={projects} lines={2}>
         {({ projects: all }) =>
@@ -103,16 +99,17 @@ function Form({ repo, repository, projects }: { repo: string; repository: Reposi
   if (made) return <Done micro={made} />;
   return (
     <Card title="Deploy it">
-      <Notice>
-        Its code becomes a Micro of the project: it can read and change the project's Bases and Drives. Deploy
-        what you trust.
-      </Notice>
       <form
+        class="stack"
         onSubmit={(event) => {
           event.preventDefault();
           void deploying.run();
         }}
       >
+        <Notice kind="warn">
+          Its code becomes a Micro of the project: it can read and change the project's Bases and Drives.
+          Deploy what you trust.
+        </Notice>
         <SelectField label="Into the project" options={names} value={project} onValue={setProject} />
         <TextField label="Name" help="Of the new Micro." required value={name} onValue={setName} />
         {repository.env.map(({ key, description, required }) => (
