@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -87,8 +88,8 @@ class GitServer:
     `moved` answers a path's first part with a redirect to another address; `stalled` are those that get no answer.
     """
 
-    def __init__(self, root: Path, host: str = "127.0.0.1") -> None:
-        """Start it on a free port."""
+    def __init__(self, root: Path, *, tls: ssl.SSLContext | None = None) -> None:
+        """Start it on a free port of loopback."""
         self.root = root
         self.asked: list[str] = []
         self.moved: dict[str, str] = {}
@@ -105,10 +106,12 @@ class GitServer:
             def log_message(self, *ignored: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self.origin = f"http://{host}:{self.port}"
+        self.origin = f"http://127.0.0.1:{self.port}" if tls is None else f"https://localhost:{self.port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import ssl
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from sandbox import fetch_inside, fetching, interpreters
 from sandbox.fetching import FetchRequest, permit
 from sandbox.install import InstallError, InstallPlace
 from sandbox.interpreters import Interpreter
+from tests.certificate import make_certificate
 from tests.git_server import GitServer
 
 pytestmark = pytest.mark.root
@@ -228,6 +230,50 @@ def test_no_place_but_the_one_of_the_address_is_reached(
     finally:
         server.moved = {}
         inner.close()
+
+
+def test_https_is_spoken_and_certificates_are_verified(tmp_path: Path, fetcher: Fetcher) -> None:
+    certificate = make_certificate(tmp_path, ["localhost"])
+    certificate.chmod(0o644)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    secure = GitServer(tmp_path / "repositories", tls=context)
+    try:
+        commit = secure.add("secure").commit({"main.py": MAIN})
+        doubting = replace(fetcher, allowed=(secure.origin,))
+        assert "its certificate does not verify" in doubting.fetch(f"{secure.origin}/secure")["refused"]
+        trust = replace(fetcher.place, environment={"SSL_CERT_FILE": str(certificate)})
+        trusting = replace(doubting, place=trust)
+        assert trusting.fetch(f"{secure.origin}/secure")["commit"] == commit
+        assert trusting.files == {"main.py": MAIN.encode()}
+    finally:
+        secure.close()
+
+
+def test_a_host_without_git_says_so(
+    server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "SYSTEM_PATH", "/nowhere")
+    said = fetcher.fetch(f"{server.origin}/plain")
+    assert said == {"refused": "This host has no git; its operator installs the Debian package 'git'."}
+
+
+def test_what_is_kept_of_git_is_a_plain_file_or_nothing(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    link = tmp_path / "bundle.zip"
+    link.symlink_to(secret)
+    into = os.memfd_create("into")
+    try:
+        with pytest.raises(OSError):
+            fetching._copy(link, into)
+        link.unlink()
+        os.mkfifo(link)
+        with pytest.raises(InstallError):
+            fetching._copy(link, into)
+        assert os.pread(into, 10, 0) == b""
+    finally:
+        os.close(into)
 
 
 def test_only_the_places_of_the_operator_may_be_private(python: Interpreter) -> None:
