@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox import kernel, nodes, policy, requests, visible, wire
+from sandbox import activation, kernel, nodes, policy, requests, visible, wire
 from sandbox.builds import Builds
 from sandbox.executors import Executor
 from sandbox.fetching import FetchRequest
@@ -48,6 +48,7 @@ from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
 
 BACKLOG = 1024
+LOOPBACK = "127.0.0.1"
 DRAIN_S = 12.0
 HOST_RETRY_S = 0.1
 HOST_RETRY_LONGEST_S = 10.0
@@ -104,7 +105,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
         )
         listeners = _listen_all(settings)
         wire.close(list(_open_files(settings).values()))
-    except (PremisesError, OSError) as error:
+    except (PremisesError, activation.ActivationError, OSError) as error:
         _log(str(error))
         return 1
     _raise_open_files()
@@ -245,6 +246,7 @@ class Warden:
     def _on_stop_signal(self) -> None:
         if self._stopping.is_set():
             self._hurry.set()
+        activation.notify(os.environ, "STOPPING=1")
         self._stopping.set()
 
     def _on_replace_signal(self) -> None:
@@ -578,6 +580,7 @@ class Warden:
         if host.state == "starting":
             host.state = "serving"
         self._served = host.has_served = True
+        activation.notify(os.environ, "READY=1")
         taken = [each.id for each in self._sandboxes.values() if host in each.door_holders]
         for other in self._hosts:
             if other is not host and other.started_at < host.started_at:
@@ -602,13 +605,29 @@ def _checked(result: Record) -> Record:
 
 
 def _listen_all(settings: WardenSettings) -> dict[str, socket.socket]:
-    """Listen on every port that is wanted; gives each socket by the variable that tells the host of it."""
-    listeners = {"MICROHOST_LISTEN_FD": _listen(settings.host, settings.port, "--port")}
-    if settings.tls_port is not None:
-        listeners["MICROHOST_TLS_LISTEN_FD"] = _listen(settings.host, settings.tls_port, "--tls-port")
-    if settings.operations_port is not None:
-        listener = _listen("127.0.0.1", settings.operations_port, "--operations-port")
-        listeners["MICROHOST_OPERATIONS_LISTEN_FD"] = listener
+    """Listen on every port that is wanted, unless a service manager does; gives each socket by the variable that tells
+    the host of it.
+
+    Raises: OSError, ActivationError.
+    """
+    given = activation.take_listeners(os.environ)
+    wanted = (
+        ("http", "MICROHOST_LISTEN_FD", settings.host, settings.port, "--port"),
+        ("https", "MICROHOST_TLS_LISTEN_FD", settings.host, settings.tls_port, "--tls-port"),
+        (
+            "operations",
+            "MICROHOST_OPERATIONS_LISTEN_FD",
+            LOOPBACK,
+            settings.operations_port,
+            "--operations-port",
+        ),
+    )
+    listeners = {}
+    for name, variable, host, port, option in wanted:
+        if name in given:
+            listeners[variable] = given[name]
+        elif port is not None:
+            listeners[variable] = _listen(host, port, option)
     return listeners
 
 

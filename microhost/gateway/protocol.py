@@ -52,6 +52,7 @@ WRITE_BUFFER_BYTES = 256 * 1024
 APP_WRITE_BUFFER_BYTES = 64 * 1024
 BODY_PROGRESS_BYTES = 64 * 1024
 LINGER_S = 2.0
+FIRST_REQUEST_S = 1.0  # that a visitor has to send one when we are stopping
 FILES_MAX = 65_536
 RESERVED_FILES = 1024
 CONNECTIONS_MIN = 64
@@ -223,6 +224,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._tunnel: WebSocketExecution | None = None
         self._paused = 0
         self._has_ended = False
+        self._is_last = False
         self._looks = 0
         self._is_full = False
         self._seen: tuple[int, int] = (-1, 0)
@@ -292,14 +294,22 @@ class GatewayProtocol(HttpToolsProtocol):
             self._active.client_full(False)
 
     def shutdown(self) -> None:
-        """Close when the present request is answered (uvicorn is stopping)."""
+        """Close when the present request is answered (uvicorn is stopping); of who has just come it is on its way."""
+        self._is_last = True
         if self._active is None and not self._waiting:
-            self.transport.close()
+            if self._serial and self._phase == _IDLE:
+                self.transport.close()
+            else:
+                self.loop.call_later(FIRST_REQUEST_S, self._close_unused)
         elif isinstance(self._active, ConsoleRequest) and self._active.cycle is not None:
             self._active.cycle.keep_alive = False
         for each in (self._active, *self._waiting):
             if each is not None:
                 each.keep_alive = False
+
+    def _close_unused(self) -> None:
+        if not self._serial:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless something waits to be answered first."""
@@ -379,7 +389,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._fields,
             )
             self._feeder.measured(head.length)
-            keep_alive = parser.should_keep_alive() and head.version == "1.1"
+            keep_alive = parser.should_keep_alive() and head.version == "1.1" and not self._is_last
             upgrades = parser.should_upgrade()
             exchange = self._route(head, keep_alive and not upgrades, upgrades)
         except Refusal as refusal:

@@ -12,7 +12,9 @@ Theory of operation
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +35,7 @@ from microhost.storage.domains import DomainStore
 
 LOOKUPS_AT_ONCE = 4
 TURN_S = 30.0
+OWN_KEPT_S = 60.0
 GIVEN_UP = timedelta(days=3)  # a name without an address
 REASON_ADDRESSES = 4
 
@@ -194,6 +197,8 @@ class DomainChecker:
         self._authorities = frozenset(authorities)
         self._clock = clock
         self._servers = servers
+        self._own: frozenset[str] = frozenset()
+        self._own_at = -OWN_KEPT_S
         self._places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
@@ -208,9 +213,13 @@ class DomainChecker:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def find_own(self) -> frozenset[str]:
-        """Give this host's addresses, as far as its names tell them."""
-        found = await asyncio.gather(*(asyncio.to_thread(resolve, name) for name in self._own_names))
-        return frozenset().union(*found)
+        """Give this host's addresses, as far as its names tell them; kept for OWN_KEPT_S."""
+        if time.monotonic() - self._own_at > OWN_KEPT_S:
+            asked = asyncio.gather(*(asyncio.to_thread(resolve, name) for name in self._own_names))
+            with contextlib.suppress(TimeoutError):  # what was known is better than nothing
+                self._own = frozenset().union(*await asyncio.wait_for(asked, DOMAIN_LOOKUP_S))
+            self._own_at = time.monotonic()
+        return self._own
 
     async def check(self, domain: Domain) -> None:
         """Look a domain up and keep what its state is now."""

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -58,7 +60,9 @@ def create_app(
             Route("/healthz", tell_health),
             Route("/readyz", tell_readiness),
             Route("/ask", ask),
-        ]
+        ],
+        # a page whose name was led to loopback must not read what is meant for this machine (DNS rebinding)
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
 
 

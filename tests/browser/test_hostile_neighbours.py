@@ -107,7 +107,7 @@ def test_a_neighbours_page_cannot_frame_the_console(evil: Page, neighbour: Micro
     assert "a neighbour's page" in evil.frames[1].content()
     evil.reload()
     evil.evaluate(FRAME, f"http://localhost:{host.port}/projects")
-    assert evil.frames[1].url.startswith("chrome-error:")
+    wait_until(lambda: evil.frames[1].url.startswith("chrome-error:"), "the frame is refused")
 
 
 def test_a_neighbours_page_cannot_command_with_its_visitors_session(

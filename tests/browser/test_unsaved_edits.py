@@ -46,7 +46,7 @@ def test_edits_stay_while_the_host_is_gone_and_are_saved_by_the_next_one(
     dialog.get_by_role("button", name="Save").click()
     name.get_by_role("button", name="Save").first.click()
     for page in (table, variable, name):
-        expect(page.get_by_role("alert").filter(has_text="The host does not answer")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="The host does not answer").first).to_be_visible()
     wait_until(lambda: serves(host), "the next host")
     assert base.find("ada")["age"] == 36
     context.set_offline(False)

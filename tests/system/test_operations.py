@@ -131,6 +131,12 @@ def test_a_host_that_was_killed_answers_again(host: Host) -> None:
     wait_until(is_ready, "it answers again")
 
 
+def test_a_page_whose_name_leads_to_loopback_is_told_nothing(host: Host) -> None:
+    address = f"http://127.0.0.1:{host.operations_port}/metrics"
+    assert httpx.get(address, headers={"host": "evil.example"}).status_code == 400
+    assert httpx.get(address, headers={"host": f"localhost:{host.operations_port}"}).status_code == 200
+
+
 def test_the_world_is_told_nothing(host: Host) -> None:
     for path in ("/metrics", "/readyz", "/ask?domain=localhost"):
         answer: Any = host.client.get(path)
