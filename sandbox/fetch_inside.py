@@ -32,27 +32,20 @@ NAMED = 3  # of a kind, in one warning
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 LFS = b"version https://git-lfs.github.com/spec/"
 REGULAR, EXECUTABLE, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
-CONFIG = (
-    *(
-        "-c",
-        "core.hooksPath=/dev/null",
-        "-c",
-        "credential.helper=",
-        "-c",
-        "gc.auto=0",
-        "-c",
-        "maintenance.auto=false",
-    ),
-    *(
-        "-c",
-        "http.followRedirects=initial",
-        "-c",
-        "protocol.version=2",
-        "-c",
-        "fetch.recurseSubmodules=false",
-    ),
-    *("-c", "transfer.bundleURI=false", "-c", "pack.threads=1", "-c", "core.bigFileThreshold=1m"),
+SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "credential.helper=",
+    "http.followRedirects=initial",
+    "protocol.version=2",
+    "fetch.recurseSubmodules=false",
+    "fetch.unpackLimit=1",  # one file instead of one an object
+    "transfer.bundleURI=false",
+    "core.bigFileThreshold=1m",
+    "pack.threads=1",
+    "gc.auto=0",
+    "maintenance.auto=false",
 )
+CONFIG = tuple(word for setting in SETTINGS for word in ("-c", setting))
 NOT_PUBLIC = "There is no public repository at {url}. Check the address; a private one cannot be deployed."
 # What git says, and what it means to somebody who pressed a button.
 COMPLAINTS = (

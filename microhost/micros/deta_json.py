@@ -19,7 +19,9 @@ from microhost.micros.env import PRESET, check_change
 
 DESCRIPTION_CHARACTERS = 2000
 NAME_CHARACTERS = 200
-TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[\]}])', re.DOTALL)
+# A text that nothing ends counts, too: else it would be looked for from each of its quotes.
+TOKEN = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)|,(?=\s*+[\]}])', re.DOTALL)
+MISTAKES_SHOWN = 20
 WORDS = {
     "missing": "is required",
     "half": "holds half of a character",
@@ -132,4 +134,7 @@ def _sentence(mistake: Any) -> str:
 
 
 def _refused(sentences: list[str]) -> ClientError:
+    if len(sentences) > MISTAKES_SHOWN:
+        left = len(sentences) - MISTAKES_SHOWN
+        sentences = [*sentences[:MISTAKES_SHOWN], f"deta.json: there are {left:,} more mistakes."]
     return ClientError("\n".join(sentences), status=422)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from microhost.errors import ClientError
 from microhost.micros.deta_json import DetaJson, read_deta_json
+from tests.slowness import slow
 
 
 def refusal(text: str) -> list[str]:
@@ -104,3 +106,11 @@ def test_what_is_no_json_is_said(text: str) -> None:
 def test_there_is_a_limit_to_the_variables() -> None:
     many = json.dumps({"env": [{"key": f"K{number}"} for number in range(257)]})
     assert refusal(many) == ["deta.json: 'env' has more than 256 entries."]
+
+
+def test_a_hostile_file_costs_no_time() -> None:
+    began = time.monotonic()
+    assert refusal('"' + '\\"' * 30_000)[0].startswith("deta.json is not JSON")
+    refusal(", " * 30_000 + "]")
+    assert len(refusal(json.dumps({"env": [{}] * 15_000}))) == 21
+    assert time.monotonic() - began < slow(5), "it took 23 s when each quote began anew"
