@@ -54,12 +54,12 @@ COMPLAINTS = (
         "{url} leads to no public address, or to another host; nothing was fetched.",
     ),
     (
-        r"not allowed|not supported|redirect",
-        "{url} leads elsewhere, which is not followed. Give the repository's own address.",
-    ),
-    (
         r"could not read (Username|Password)|returned error: 40[0134]|[Nn]ot found|Authentication failed",
         NOT_PUBLIC,
+    ),
+    (
+        r"not allowed|not supported|redirect",
+        "{url} leads elsewhere, which is not followed. Give the repository's own address.",
     ),
     (r"certificate", "{url} cannot be trusted: its certificate does not verify."),
     (r"too slow|timed? ?out", "{url} answers too slowly. Try again later."),
@@ -300,6 +300,7 @@ def _run(
         capture_output=True,
         cwd=directory,
         env=_environment(protocols),
+        restore_signals=False,  # git shall say that a file is too large, not die of it
         check=False,
     )
 
