@@ -51,6 +51,7 @@ def supervise(settings: Settings) -> int:
             environment={k: v for k, v in os.environ.items() if k.upper().startswith(INDEX_VARIABLES)},
             visible=(ROOT,),
             door_names=settings.inside_names,
+            git_allowed=settings.button_places,
         ),
         [sys.executable, "-B", "-m", "microhost.serve"],
     )

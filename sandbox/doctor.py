@@ -30,6 +30,7 @@ from sandbox.cgroups import DELEGATE, CgroupError, Group, Layout, Tree, find_lay
 from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.doctor_egress import try_egress
 from sandbox.etc import write_etc
+from sandbox.fetching import find_git
 from sandbox.interpreters import Interpreter
 from sandbox.users import Users, find_users
 
@@ -143,7 +144,7 @@ def probe(
     with_node = nodes.find(environment) if found_nodes is None else found_nodes
     guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
     guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
-    guards += [_look_for_npm(with_node)]
+    guards += [_look_for_npm(with_node), _look_for_git()]
     infos = tuple(
         RuntimeInfo(each.name, each.executable, each.version_text) for each in (*runtimes, *with_node)
     )
@@ -465,4 +466,13 @@ def _look_for_uv() -> Guard:
             return _held("installer", "uv on PATH")
     return Guard(
         "installer", "degraded", "no uv: dependencies cannot be installed", "Install the package 'uv'."
+    )
+
+
+def _look_for_git() -> Guard:
+    git = find_git()
+    if git:
+        return _held("git", git)
+    return Guard(
+        "git", "degraded", "no git: the deploy button fetches nothing", "Install it: apt-get install git."
     )

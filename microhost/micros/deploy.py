@@ -201,7 +201,7 @@ class Deployer(Generic[S]):
     async def _deploy(self, micro_id: str, upload: Upload, progress: Progress) -> Deployment:
         steps = Steps(progress)
         steps.begin("waiting")
-        async with self._turn(micro_id), self._staging() as staging:
+        async with self._turn(micro_id), self.staging() as staging:
             micro = self._meta.get_micro(micro_id)
             steps.begin("validate")
             code = staging / "code"
@@ -303,7 +303,8 @@ class Deployer(Generic[S]):
                 self._running_count -= 1
 
     @asynccontextmanager
-    async def _staging(self) -> AsyncIterator[Path]:
+    async def staging(self) -> AsyncIterator[Path]:
+        """Give a new private directory for a bundle; what is left in it is deleted when the block ends."""
         staging = self._bundles.staging()
         directory = await asyncio.to_thread(staging.__enter__)
         try:

@@ -114,6 +114,12 @@ META = (
         INSERT OR REPLACE INTO released_domains VALUES (old.domain, old.project_id, unixepoch() * 1000000);
     END
     """,
+    # Micros that go again unless their first deployment succeeds.
+    """
+    CREATE TABLE unfinished (
+        micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE
+    ) STRICT
+    """,
 )
 
 EVENTS = (
