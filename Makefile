@@ -1,7 +1,7 @@
 # microhost: `make` prints what there is.
 
 UV_VERSION := 0.13.9
-DEBIAN_PACKAGES := bubblewrap libseccomp2 iproute2 nftables python3 python3-venv
+DEBIAN_PACKAGES := bubblewrap libseccomp2 iproute2 nftables python3 python3-venv git
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 export UV_PYTHON_DOWNLOADS := never
@@ -81,7 +81,7 @@ test-rootless: setup  ## doctor and the suites of escapes and limits as an ordin
 
 ONE_ID := $(addprefix tests/escapes/test_iso_,files_and_proc.py kernel.py neighbours.py through_the_warden.py traps.py trust.py doors.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
-ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py inside.py fairness.py revisions.py egress.py)
+ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py repositories.py inside.py fairness.py revisions.py egress.py)
 
 test-docker: setup  ## the suites of escapes and limits with Docker's containers as sandboxes (it starts a daemon of its own)
 	$(RUN) python -m tests.docker_engine $(CURDIR)/.venv/bin/pytest -q -m "not long" tests/docker $(IN_CONTAINERS) $(PYTEST)

@@ -155,6 +155,10 @@ REVISIONS_KEPT = 10
 FILE_SHOWN_BYTES = 1_000_000
 UPLOADS_AT_ONCE = 8
 
+# Ours: the deploy button. The sandbox keeps the limits on what is fetched (sandbox/fetching.py)
+FETCHES_WAITING = 8
+FETCHES_OF_ONE = 2  # of one user
+
 # Ours: the API. A client compares API_VERSION with its own; it grows when an older client would go wrong
 API_VERSION = 1
 API_BODY_BYTES = 1_000_000

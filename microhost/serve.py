@@ -32,6 +32,7 @@ from microhost.console.services import Services
 from microhost.drive.http import create_app as create_drive
 from microhost.drive.upkeep import Upkeep
 from microhost.errors import ClientError, HostError
+from microhost.gateway.button import Button
 from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
@@ -51,6 +52,7 @@ from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
 from microhost.micros.owner import ensure_owner_token
 from microhost.micros.pool import Pools
+from microhost.micros.repositories import Repositories
 from microhost.micros.scheduler import Scheduler
 from microhost.micros.template import StartedRevision
 from microhost.operations.app import OperationsServer
@@ -170,6 +172,15 @@ class Host:
             clock=utc_now,
             servers=NameServers(split_list(settings.name_servers)),
         )
+        repositories = Repositories(
+            stores,
+            catalog=self.catalog,
+            deployer=self.deployer,
+            environments=environments,
+            schedules=self.scheduler,
+            fetcher=self.warden,
+            places=settings.button_places,
+        )
         self.services = Services(
             settings=settings,
             stores=stores,
@@ -177,6 +188,7 @@ class Host:
             catalog=self.catalog,
             deployer=self.deployer,
             environments=environments,
+            repositories=repositories,
             executions=self.executions,
             pool=self.pools,
             sender=Sender(self.pools, settings),
@@ -192,7 +204,7 @@ class Host:
         intake = Intake()
         self.front = Products(
             {"base": create_base(stores.bases, intake), "drive": create_drive(stores.drives, intake)},
-            console=create_app(self.services),
+            console=Button(create_app(self.services), names=self.names, settings=settings),
             keys=self.directory,
             sessions=self.accounts,
             names=self.names,
@@ -270,6 +282,7 @@ class Host:
         await self.catalog.ensure_default_project()
         ensure_owner_token(self.stores.meta, self.settings.data / "owner.token", now=utc_now())
         await self.set_first_password()
+        self.catalog.sweep()
         self.catalog.load()
         self.deployer.sweep()
         await self.stores.bases.keep_only(self.list_project_ids)
@@ -334,6 +347,8 @@ class Host:
     def begin_drain(self) -> None:
         """Accept and schedule nothing more; `run` returns when what was accepted has ended."""
         self.server.should_exit = True
+        if self.operations is not None:
+            self.operations.stop()  # the successor tells how it is
 
     async def stop(self) -> None:
         """Let firings and executions end, at most DRAIN_S, and bring their records to the disk."""
@@ -349,8 +364,6 @@ class Host:
         await self.inside.stop()
         await self.stores.bases.stop()
         await self.accounts.note_used()
-        if self.operations is not None:
-            self.operations.stop()
         self.stores.close()
 
 

@@ -6,6 +6,7 @@ that are said to another command pass.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,7 @@ NOT_SETTINGS = frozenset({"MICROHOST_URL", "MICROHOST_BACKUP_PASSPHRASE", OWNER_
 HTTPS_PORT = 443
 DRIVERS = ("namespaces", "docker")
 _OR_NONE = " | None"
+_PLACE = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class Settings:
         default="",
         metadata={
             "help": "comma-separated addresses that custom domains are pointed to, when they are not the domain's"
+        },
+    )
+    button_allow: str = field(
+        default="",
+        metadata={
+            "help": "comma-separated places, such as http://10.0.0.5:3000, that the deploy button may fetch"
+            " from beside public https"
         },
     )
     owner_password_file: Path | None = field(
@@ -124,6 +133,11 @@ class Settings:
         ours = (f"{product}.{self.domain.lower()}" for product in ("database", "drive"))
         return ("database.deta.sh", "drive.deta.sh", *ours)
 
+    @property
+    def button_places(self) -> tuple[str, ...]:
+        """Give the URLs of the places that `button_allow` names."""
+        return tuple(split_list(self.button_allow))
+
     def micro_url(self, label: str, *, tls_port: int | None = None) -> str:
         """Give the URL of the Micro whose sub-domain is `label`, for who speaks HTTPS at a port, or HTTP."""
         tls_port = tls_port if self.https_port is None else self.https_port
@@ -161,6 +175,11 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
         mistakes.append("settings: tls_certificate and tls_key belong together; give both or none")
     if chosen.get("driver", DRIVERS[0]) not in DRIVERS:
         mistakes.append(f"settings: driver must be {' or '.join(DRIVERS)}, not {chosen['driver']!r}")
+    for each in split_list(str(chosen.get("button_allow", ""))):
+        if not _PLACE.fullmatch(each):
+            mistakes.append(
+                f"settings: button_allow must be places such as http://10.0.0.5:3000, not {each!r}"
+            )
     if mistakes:
         raise ClientError("\n".join(mistakes))
     return Settings(**chosen)  # type: ignore[arg-type]  # checked field by field above

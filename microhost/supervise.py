@@ -53,6 +53,7 @@ def supervise(settings: Settings) -> int:
             door_names=settings.inside_names,
             driver=settings.driver,
             docker_socket=settings.docker_socket,
+            git_allowed=settings.button_places,
         ),
         [sys.executable, "-B", "-m", "microhost.serve"],
     )

@@ -7,6 +7,7 @@ Source: sd_listen_fds(3), sd_notify(3), systemd.socket(5).
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 from collections.abc import MutableMapping
@@ -58,6 +59,10 @@ def _take(descriptor: int, name: str) -> socket.socket:
     if not listens or taken.family not in (socket.AF_INET, socket.AF_INET6):
         raise ActivationError(
             f"The socket '{name}' of the service manager does not listen on TCP: ListenStream=PORT."
+        )
+    if name == "operations" and not ipaddress.ip_address(taken.getsockname()[0]).is_loopback:
+        raise ActivationError(
+            "The socket 'operations' is for this machine alone: ListenStream=127.0.0.1:PORT."
         )
     taken.set_inheritable(False)
     taken.setblocking(False)

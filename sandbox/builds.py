@@ -1,5 +1,5 @@
-"""Do the long privileged jobs beside the warden's loop: installing dependencies, sweeping them, compiling the
-runtime, the doctor.
+"""Do the long privileged jobs beside the warden's loop: installing dependencies, fetching repositories, sweeping,
+compiling the runtime, the doctor.
 
 Each job is a forked child in a control group of its own; its result is one JSON document on a pipe. A job that
 takes too long is killed with all it started.
@@ -18,9 +18,10 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from sandbox import doctor, install, launch, policy
+from sandbox import doctor, fetching, install, launch, policy
 from sandbox.cgroups import Group, Tree
 from sandbox.executors import empty
+from sandbox.installing import DEADLINE_S, InstallPlace
 from sandbox.interpreters import Interpreter
 from sandbox.premises import Premises
 from sandbox.runtime import compile_copy
@@ -28,6 +29,8 @@ from sandbox.store import InstallError
 
 INSTALLS_AT_ONCE = 2
 INSTALL_S = 150.0
+FETCHES_AT_ONCE = 2
+FETCH_S = 90.0
 DOCTOR_S = 60.0
 COMPILE_S = 300.0
 COMPILE_NICENESS = 10
@@ -42,7 +45,7 @@ Result = dict[str, Any]
 
 
 class Builds:
-    """Run the jobs, at most INSTALLS_AT_ONCE installs at a time."""
+    """Run the jobs, at most INSTALLS_AT_ONCE installs and FETCHES_AT_ONCE fetches at a time."""
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Builds:
         self._deta_version = deta_version
         self._bytes_max = bytes_max
         self._turns = asyncio.Semaphore(INSTALLS_AT_ONCE)
+        self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     async def install(
         self,
@@ -86,15 +90,7 @@ class Builds:
             return {"refused": "The list of packages is larger than 8 MB; name fewer packages."}
         async with self._turns:
             group = self._tree.group("build").child(build)
-            place = install.InstallPlace(
-                data=self._premises.data,
-                deta_version=self._deta_version,
-                runtime=self._premises.runtime,
-                uid=self._premises.users.installer,
-                namespace=self._premises.namespace,
-                environment=self._environment,
-                bytes_max=self._bytes_max,
-            )
+            place = self._place(deadline_s=DEADLINE_S, bytes_max=self._bytes_max)
 
             def work() -> Result:
                 try:
@@ -104,6 +100,33 @@ class Builds:
                 return {"dependencies": done.id, "bytes": done.byte_count}
 
             return await self._run(group, work, name="warden-install", deadline_s=INSTALL_S)
+
+    async def fetch(self, build: str, request: fetching.FetchRequest, *, told: int, bundle: int) -> Result:
+        """Fetch a repository; gives {} or {"refused": sentence}."""
+        async with self._fetches:
+            group = self._tree.group("build").child(build)
+            place = self._place(deadline_s=fetching.DEADLINE_S, bytes_max=fetching.FETCHED_BYTES)
+
+            def work() -> Result:
+                try:
+                    fetching.fetch(request, place, told=told, bundle=bundle)
+                except InstallError as error:
+                    return {"refused": str(error)}
+                return {}
+
+            return await self._run(group, work, name="warden-fetch", deadline_s=FETCH_S)
+
+    def _place(self, *, deadline_s: float, bytes_max: int) -> InstallPlace:
+        return InstallPlace(
+            data=self._premises.data,
+            deta_version=self._deta_version,
+            runtime=self._premises.runtime,
+            uid=self._premises.users.installer,
+            namespace=self._premises.namespace,
+            environment=self._environment,
+            bytes_max=bytes_max,
+            deadline_s=deadline_s,
+        )
 
     async def doctor(self) -> Result:
         """Try every guard of this machine; gives {"guards", "runtimes"}."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
 from sandbox import wire
 from sandbox.router import Policy
@@ -26,6 +27,8 @@ from sandbox.wire import Record
 
 REQUEST_S = 60.0
 INSTALL_S = 900.0
+FETCH_S = 300.0
+FETCH_TOLD_BYTES = 256 * 1024
 
 Cause = Literal["out_of_memory", "killed", "exited", "sandbox_died"]
 Mode = Literal["fork", "fresh"]
@@ -302,6 +305,25 @@ class WardenClient:
             self._running().remove_reader(reader)
             _forward(reader, log)
             wire.close([memfd, reader, writer])
+
+    async def fetch(self, build: str, *, url: str, ref: str, commit: str, bundle: BinaryIO | None) -> Record:
+        """Fetch `commit` of a public git repository, or the newest of `ref` or of the default branch.
+
+        Gives {"commit", "branch", "entries", "deta_json", "warnings"}; `bundle` gets a zip of the files, when it is given.
+        Raises: InstallError in one sentence.
+        """
+        told = _memfd(b"")
+        try:
+            request: Record = {"op": "fetch", "build": build, "url": url, "ref": ref, "commit": commit}
+            request |= {"bundle": bundle is not None}
+            files = [told, told if bundle is None else bundle.fileno()]
+            answer, _ = await self._ask(request, files, deadline_s=FETCH_S)
+            said = {} if "refused" in answer else json.loads(os.pread(told, FETCH_TOLD_BYTES, 0))
+        finally:
+            wire.close([told])
+        if refused := answer.get("refused") or said.get("refused"):
+            raise InstallError(refused)
+        return said
 
     async def sweep(self, dependencies: Collection[str]) -> None:
         """Delete every dependency set but these."""

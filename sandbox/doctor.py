@@ -31,6 +31,7 @@ from sandbox.client import DoctorReport, Guard, RuntimeInfo
 from sandbox.doctor_docker import try_docker
 from sandbox.doctor_egress import try_egress
 from sandbox.etc import write_etc
+from sandbox.fetching import find_git
 from sandbox.interpreters import Interpreter
 from sandbox.users import Users, find_users
 
@@ -145,7 +146,8 @@ def probe(
     with_node = nodes.find(environment) if found_nodes is None else found_nodes
     guards = [_look_for_bwrap(), *_try_sandbox(users, runtimes), *_try_control_groups()]
     guards += [_try_mounts(), try_egress(), _look_at_swap(), _look_for_runtimes(runtimes), _look_for_uv()]
-    guards += [_look_for_npm(with_node), *([try_docker(docker_socket)] if docker_socket else [])]
+    guards += [_look_for_npm(with_node), _look_for_git()]
+    guards += [try_docker(docker_socket)] if docker_socket else []
     infos = tuple(
         RuntimeInfo(each.name, each.executable, each.version_text) for each in (*runtimes, *with_node)
     )
@@ -467,4 +469,13 @@ def _look_for_uv() -> Guard:
             return _held("installer", "uv on PATH")
     return Guard(
         "installer", "degraded", "no uv: dependencies cannot be installed", "Install the package 'uv'."
+    )
+
+
+def _look_for_git() -> Guard:
+    git = find_git()
+    if git:
+        return _held("git", git)
+    return Guard(
+        "git", "degraded", "no git: the deploy button fetches nothing", "Install it: apt-get install git."
     )

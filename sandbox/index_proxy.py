@@ -32,6 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from typing import NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
 from sandbox import addresses, kernel, plumbing, router, users
@@ -44,6 +45,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 PAGE_S = 10.0
 PAGES = 8
 CHUNK = 65_536
+COMPLAINT_BYTES = 512
 FORBIDDEN, UNREACHABLE = "403 Forbidden", "502 Bad Gateway"
 PORTS = {"http": 80, "https": 443}
 _LINK = re.compile(rb"""(https?)://([A-Za-z0-9.-]+)(?::(\d{1,5}))?/""")
@@ -100,17 +102,35 @@ def proxy_of(environment: Mapping[str, str]) -> str:
 def open_network() -> tuple[int, socket.socket]:
     """Make a network with a loopback alone; gives its namespace and a socket that listens on a port of it.
 
-    For a thread of root; it stays where it was. Raises: OSError.
+    A process of its own makes them and hands them over: whoever is root of a user namespace alone could not return
+    to the machine's network. Raises: OSError.
     """
-    before = plumbing.own_network()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        pid = os.fork()
+        if pid == 0:
+            _hand_over_network(theirs)
+        theirs.close()
+        try:
+            said, descriptors, _, _ = socket.recv_fds(ours, COMPLAINT_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
+        finally:
+            os.waitpid(pid, 0)
+    if len(descriptors) != 2:
+        raise OSError(said.decode(errors="replace") or "the process that makes it ended early")
+    network, listener = descriptors
+    return network, socket.socket(fileno=listener)
+
+
+def _hand_over_network(to: socket.socket) -> NoReturn:
     try:
         kernel.leave_network()
         plumbing.run_ip(["link set lo up"])
-        listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
-        return plumbing.own_network(), listener
+        with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as listener:
+            socket.send_fds(to, [b"."], [plumbing.own_network(), listener.fileno()])
+    except OSError as error:
+        to.send(str(error).encode()[:COMPLAINT_BYTES])
     finally:
-        kernel.enter_network(before)
-        os.close(before)
+        os._exit(0)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox import install_node, install_python, visible
+from sandbox import fetching, install_node, install_python, visible
 from sandbox.build_log import BuildLog
 from sandbox.index import local_index_paths
 from sandbox.installing import Installed, InstallPlace, InstallRequest, Work
@@ -40,7 +40,7 @@ def install(request: InstallRequest, place: InstallPlace, *, log: int) -> Instal
 
 def sources(data: Path, environment: Mapping[str, str]) -> list[str | Path]:
     """Give what must be reachable in `InstallPlace.namespace`, beside the interpreters."""
-    wanted: list[str | Path] = [data / "envs", data / "cache"]
+    wanted: list[str | Path] = [data / "envs", data / "cache", fetching.PROGRAM]
     for language in (install_python, install_node):
         with contextlib.suppress(InstallError):
             tool = language.tool(environment)

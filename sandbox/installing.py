@@ -40,7 +40,16 @@ from sandbox.build_log import BuildLog, ToolLines
 from sandbox.etc import write_etc
 from sandbox.index import local_index_paths
 from sandbox.interpreters import Interpreter
-from sandbox.store import BYTES_MAX, InstallError, count_tree, digest, keep_tree, too_large
+from sandbox.store import (
+    BYTES_MAX,
+    InstallError,
+    TooLargeError,
+    TooSlowError,
+    count_tree,
+    digest,
+    keep_tree,
+    too_large,
+)
 
 DEADLINE_S = 120.0
 OUTPUT_BYTES = 4 * 1024 * 1024
@@ -266,18 +275,18 @@ def _watch(work: Work, process: subprocess.Popen[bytes]) -> tuple[int, str, str]
     try:
         status = process.wait(max(0.0, work.ends_at - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise InstallError(_too_slow(work.place)) from None
+        raise TooSlowError(_too_slow(work.place)) from None
     output, errors = (bytes(each).decode(errors="replace") for each in taken.values())
     return status, output, errors
 
 
 def _check_limits(work: Work) -> None:
     if time.monotonic() > work.ends_at:
-        raise InstallError(_too_slow(work.place))
+        raise TooSlowError(_too_slow(work.place))
     count_tree(work.target, bytes_max=work.place.bytes_max)
     if caches.count_new_bytes(work.cache, since_s=work.began_at) > CACHE_GROWTH * work.place.bytes_max:
         caches.retire(work.cache)
-        raise InstallError(too_large(work.place.bytes_max))
+        raise TooLargeError(too_large(work.place.bytes_max))
 
 
 def _too_slow(place: InstallPlace) -> str:

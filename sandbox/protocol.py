@@ -30,6 +30,9 @@ Requests {"op", "id", ...}; every one is answered by {"re": id, "ok": true, ...}
     install {"build", "runtime", "packages_as_of": date | null, "builds_allowed": bool,
             "scope": project, "salt": id | null} + [requirements, log] -> {"dependencies": id, "bytes"}
             resolve and install a requirements file into the content-addressed store; the log receives uv's output
+    fetch   {"build", "url", "ref", "commit", "bundle": bool} + [told, zip]
+            fetch a commit of a public git repository (fetching.py); `told` gets one JSON object, `zip` the files when
+            they are wanted. "ref" and "commit" may be empty
     sweep   {"dependencies": [ids in use]}   delete dependency sets that no revision uses
     ready   {}   the host serves: the warden may end the one it replaces
     doctor  -> {"guards": [...]}, {"runtimes": [...]}

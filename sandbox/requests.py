@@ -6,14 +6,19 @@ Every function gives the checked value of one field, or raises RefusedError with
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from ipaddress import ip_address
 
+from sandbox.index_proxy import place_of
 from sandbox.router import Address, Policy
 from sandbox.wire import Record
 
 ID = re.compile(r"[a-z0-9]{8,26}")
 RUNTIME = re.compile(r"[A-Za-z0-9. -]{0,32}")
+REPOSITORY = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?:/[A-Za-z0-9._~+%-]{1,128}){1,10}/?")
+REFERENCE = re.compile(r"(?!-)[^\s\x00-\x20\x7f~^:?*\[\\]{0,250}")
+COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?")
 MEMORY_BYTES_MIN = 16 * 1024 * 1024
 TMP_BYTES_MIN = 64 * 1024
 TASKS_MIN = 4
@@ -101,6 +106,25 @@ def egress(record: Record) -> Policy:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise RefusedError(f"'egress' must be 'public', 'none' or a list of names, not {_show(value)}.")
     return tuple(value)
+
+
+def repository(record: Record, allowed: Sequence[str]) -> str:
+    """Give the address of a git repository in field `url`: of https, or at a place that the operator named."""
+    value = record.get("url")
+    if not isinstance(value, str) or not REPOSITORY.fullmatch(value):
+        raise RefusedError(f"'url' must be the https address of a repository, not {_show(value)}.")
+    place = place_of(value)
+    if place is None or not (value.startswith("https:") or any(place_of(each) == place for each in allowed)):
+        raise RefusedError(f"'url' must be the https address of a repository, not {_show(value)}.")
+    return value
+
+
+def matching(record: Record, name: str, pattern: re.Pattern[str]) -> str:
+    """Give the text in field `name`, which may be empty."""
+    value = record.get(name)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise RefusedError(f"'{name}' cannot be {_show(value)}.")
+    return value
 
 
 def addresses(record: Record, name: str) -> list[Address]:

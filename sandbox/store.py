@@ -23,10 +23,18 @@ class InstallError(Exception):
     """Report in one sentence, ending with the next step, why nothing was installed; nothing is left."""
 
 
+class TooLargeError(InstallError):
+    """Report that more was written than may be."""
+
+
+class TooSlowError(InstallError):
+    """Report that the time is over."""
+
+
 def count_tree(directory: Path, *, bytes_max: int = BYTES_MAX, files_max: int = FILES_MAX) -> int:
     """Count the bytes of the files below `directory`, bytecode aside, opening nothing and following no link.
 
-    Raises: InstallError over a limit.
+    Raises: TooLargeError.
     """
     total = files = 0
     for _, _, names, place in os.fwalk(directory, follow_symlinks=False):
@@ -36,9 +44,9 @@ def count_tree(directory: Path, *, bytes_max: int = BYTES_MAX, files_max: int = 
                 total += 0 if name.endswith(".pyc") else size
                 files += 1
         if total > bytes_max:
-            raise InstallError(too_large(bytes_max))
+            raise TooLargeError(too_large(bytes_max))
         if files > files_max:
-            raise InstallError(f"The dependencies have more than {files_max} files; name fewer packages.")
+            raise TooLargeError(f"The dependencies have more than {files_max} files; name fewer packages.")
     return total
 
 

@@ -38,6 +38,7 @@ from sandbox.builds import Builds
 from sandbox.container_sandboxes import ContainerSandbox
 from sandbox.containers import Containers
 from sandbox.executors import Executor
+from sandbox.fetching import FetchRequest
 from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
 from sandbox.interpreters import default as default_interpreter
@@ -72,6 +73,7 @@ class WardenSettings:
     `tls_port` is of a second listening socket, `operations_port` of one on loopback; None when there is none.
     `driver` says what sandboxes are; `docker_socket` is where Docker's daemon listens.
     `host_files` are opened for each host; `door_names` lead, inside a sandbox, to its doors (doors.py).
+    `git_allowed` are URLs of places that repositories may be fetched from beside public ones.
     """
 
     data: Path
@@ -91,6 +93,7 @@ class WardenSettings:
     host_files: Mapping[str, Path] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     visible: tuple[Path, ...] = ()
+    git_allowed: tuple[str, ...] = ()
     door_names: tuple[str, ...] = ("database.deta.sh", "drive.deta.sh")
     driver: str = "namespaces"  # or "docker"
     docker_socket: Path = Path("/var/run/docker.sock")
@@ -184,6 +187,7 @@ class Warden:
             "permit": self._permit,
             "list": self._list,
             "install": self._install,
+            "fetch": self._fetch,
             "sweep": self._sweep,
             "ready": self._ready,
             "doctor": self._doctor,
@@ -589,6 +593,19 @@ class Warden:
             log=log,
         )
         return _checked(result)
+
+    async def _fetch(self, host: Host, record: Record, descriptors: list[int]) -> Record:
+        told, bundle = requests.descriptors(descriptors, 2)
+        request = FetchRequest(
+            url=requests.repository(record, self._settings.git_allowed),
+            ref=requests.matching(record, "ref", requests.REFERENCE),
+            commit=requests.matching(record, "commit", requests.COMMIT),
+            wants_bundle=requests.truth(record, "bundle"),
+            interpreter=default_interpreter(self._premises.interpreters),
+            allowed=self._settings.git_allowed,
+        )
+        build = requests.identity(record, "build")
+        return _checked(await self._builds.fetch(build, request, told=told, bundle=bundle))
 
     async def _sweep(self, host: Host, record: Record, descriptors: list[int]) -> Record:
         kept = requests.identities(record, "dependencies")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import dns.flags
@@ -17,12 +18,13 @@ Zone = dict[str, dict[str, list[str]]]
 
 
 class NameServer:
-    """Answer by `zone`: records by kind, by name. Who is not in it does not exist; `is_silent` answers nothing."""
+    """Answer by `zone`: records by kind, by name. Who is not in it does not exist; `is_silent` answers nothing, `delay_s` late."""
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         """Listen, from now on."""
         self.zone: Zone = {}
         self.is_silent = False
+        self.delay_s = 0.0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, port))
         self.address, self.port = self._socket.getsockname()
@@ -46,8 +48,10 @@ class NameServer:
                 return
             if not data:
                 return
+            time.sleep(self.delay_s)
             if not self.is_silent:
-                self._socket.sendto(self._reply(data), client)
+                with contextlib.suppress(OSError):  # it may have been closed meanwhile
+                    self._socket.sendto(self._reply(data), client)
 
     def _reply(self, data: bytes) -> bytes:
         query = dns.message.from_wire(data)

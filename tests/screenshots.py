@@ -123,6 +123,7 @@ def list_pages(host: Host, project: str, micro: Micro) -> Iterator[tuple[str, st
     """Give the name and the address of each page."""
     at = f"/projects/{project}/micros/storefront"
     yield "projects", "/"
+    yield "deploy", "/deploy"
     yield "project", f"/projects/{project}"
     yield "project-empty", "/projects/default"
     yield "project-keys", f"/projects/{project}/keys"

@@ -17,6 +17,7 @@ from microhost.console.logins import LoginEndpoints
 from microhost.console.micros import Micros
 from microhost.console.openapi import describe
 from microhost.console.projects import Projects
+from microhost.console.repositories import RepositoryEndpoints
 from microhost.console.routes import API, Endpoint, Policy, answer, build
 from microhost.console.running import Running
 from microhost.console.sample import Sample
@@ -42,6 +43,7 @@ def list_endpoints(services: Services) -> list[Endpoint]:
             Projects(services),
             Micros(services),
             Deployments(services),
+            RepositoryEndpoints(services),
             VisorEndpoints(services, streams),
             Sample(services),
             Domains(services),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -19,18 +18,16 @@ from microhost.console.micros import MICRO, find_micro
 from microhost.console.models import DeploymentList, DeploymentShown, FileList, LogShown
 from microhost.console.routes import (
     EVENT_STREAM,
-    STREAM_SILENCE_S,
     Endpoint,
     Policy,
     answer,
-    refusal_of,
 )
 from microhost.console.services import Services
+from microhost.console.telling import Heard
 from microhost.errors import ClientError, OverloadedError
 from microhost.limits import BUNDLE_UPLOAD_BYTES, MB, UPLOADS_AT_ONCE
 from microhost.micros.deploy import Deployment, Upload
 from microhost.micros.kept import Kept
-from microhost.micros.progress import Phase
 from microhost.records import Micro
 
 DEPLOYMENTS = f"{MICRO}/deployments"
@@ -154,12 +151,12 @@ class Deployments:
         streamed = EVENT_STREAM in request.headers.get("accept", "")
         upload = self._received(request)
         file = await upload.__aenter__()
-        heard = _Heard()
+        heard = Heard()
         task = asyncio.create_task(self._run(micro, file, request, heard, upload))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if streamed:
-            return StreamingResponse(heard.stream(task), media_type=EVENT_STREAM)
+            return StreamingResponse(heard.stream(task, _show), media_type=EVENT_STREAM)
         deployment = await asyncio.shield(task)
         return answer(_show(deployment), 201)
 
@@ -214,9 +211,7 @@ class Deployments:
         micro = find_micro(self._services, request)
         return LogShown(log=self._kept.read_log(micro, request.path_params["deployment"]))
 
-    async def _run(
-        self, micro: Micro, file: Path, request: Request, heard: _Heard, upload: Any
-    ) -> Deployment:
+    async def _run(self, micro: Micro, file: Path, request: Request, heard: Heard, upload: Any) -> Deployment:
         try:
             base = request.query_params.get("base")
             wanted = Upload(file, base, tuple(request.query_params.getlist("delete")))
@@ -244,39 +239,6 @@ class Deployments:
                 await asyncio.to_thread(staging.__exit__, None, None, None)
         finally:
             self._uploads -= 1
-
-
-class _Heard:
-    """Keep what a deployment tells, and give it to one reader as server-sent events."""
-
-    def __init__(self) -> None:
-        self._events: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def phase(self, name: Phase) -> None:
-        self._events.put_nowait(_event("phase", {"phase": name}))
-
-    def line(self, text: str) -> None:
-        self._events.put_nowait(_event("log", {"line": text}))
-
-    async def stream(self, task: asyncio.Task[Deployment]) -> AsyncIterator[bytes]:
-        task.add_done_callback(lambda _: self._events.put_nowait(b""))
-        while event := await self._next():
-            yield event
-        error = task.exception()
-        if error is None:
-            yield _event("live", msgspec.json.decode(_show(task.result()).model_dump_json()))
-        else:
-            refusal = refusal_of(error if isinstance(error, Exception) else RuntimeError("stopped"))
-            yield _event(
-                "refused", {"status": refusal.status_code, **msgspec.json.decode(bytes(refusal.body))}
-            )
-
-    async def _next(self) -> bytes:
-        """Give the next event, or a comment when none came for a while: nobody between may hang up."""
-        try:
-            return await asyncio.wait_for(self._events.get(), STREAM_SILENCE_S)
-        except TimeoutError:
-            return b": still at it\n\n"
 
 
 async def _receive(request: Request, file: Path) -> None:
@@ -313,7 +275,3 @@ def _check_type(request: Request) -> None:
 
 def _show(deployment: Deployment) -> DeploymentShown:
     return DeploymentShown.of(deployment.revision, seconds=dict(deployment.seconds))
-
-
-def _event(name: str, content: object) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(content))

@@ -98,20 +98,20 @@ class Domains:
         )
         found = self._find(micro, domain)
         self._services.directory.put_domain(domain, micro.id, is_active=found.state == "active")
-        await self._checker.check(found)
+        await self._checker.check_soon(found)
         return await self._show(micro)
 
     async def check(self, request: Request) -> BaseModel:
         """Look a domain up at once. Refuses: 404."""
         micro = find_micro(self._services, request)
-        await self._checker.check(self._find(micro, request.path_params["domain"].lower()))
+        await self._checker.check_soon(self._find(micro, request.path_params["domain"].lower()))
         return await self._show(micro)
 
     async def delete(self, request: Request) -> None:
         """Remove a domain; it leads nowhere when this has answered. Refuses: 404."""
         micro, domain = find_micro(self._services, request), request.path_params["domain"].lower()
         await asyncio.to_thread(self._meta.domains.delete_domain, domain, micro.id)
-        self._services.directory.remove_domain(domain)
+        self._services.directory.remove_domain(domain, micro.id)
 
     def _find(self, micro: Micro, name: str) -> Domain:
         for each in self._meta.domains.list_domains(micro.id):

@@ -175,6 +175,52 @@ class DeploymentShown(Given):
         )
 
 
+class RepositoryAsked(Taken):
+    """Ask what a repository holds; `repo` is the address of a public one, or of a branch of it."""
+
+    repo: str
+
+
+class NewFromRepository(Taken):
+    """Ask for a Micro of a commit, as it was shown; what is left out stays as deta.json has it. No schedule: `cron` is ""."""
+
+    repo: str
+    commit: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+    name: str | None = None
+    env: dict[str, str] = {}
+    cron: str | None = None
+
+
+class VariableWanted(Given):
+    """Show a variable that an app uses; `value` is its default."""
+
+    key: str
+    description: str
+    value: str
+    required: bool
+
+
+class RepositoryShown(Given):
+    """Show what a deployment of a repository would be; `notes` are what was assumed."""
+
+    url: str
+    branch: str
+    commit: str
+    name: str
+    description: str
+    runtime: str
+    env: list[VariableWanted]
+    cron: str
+    notes: list[str]
+
+
+class RepositoryDeployed(Given):
+    """Show what was made of a repository."""
+
+    micro: MicroShown
+    deployment: DeploymentShown
+
+
 class DeploymentList(Given):
     """Show a Micro's deployments, newest first."""
 

@@ -16,6 +16,7 @@ from microhost.micros.domains import DomainChecker
 from microhost.micros.env import Environments
 from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
+from microhost.micros.repositories import Repositories
 from microhost.micros.scheduler import Plan
 from microhost.records import Apart, Event, EventResult, Micro, Sent, Wanted
 from microhost.settings import Settings
@@ -69,6 +70,7 @@ class Services:
     catalog: Catalog
     deployer: Deployer[Any]
     environments: Environments
+    repositories: Repositories
     executions: Executions
     pool: Pool
     sender: Sender

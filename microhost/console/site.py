@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 BUILT = Path(__file__).parent / "static"
 INDEX = "/index.html"
-PAGES = re.compile(r"/|/(login/cli|enter|settings|projects|invitation)(/.*)?")
+PAGES = re.compile(r"/|/(login/cli|enter|settings|projects|invitation|deploy)(/.*)?")
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
 FOR_GOOD = "public, max-age=31536000, immutable"
 

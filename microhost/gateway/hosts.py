@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 CONSOLE_LABELS = frozenset(("www", "api", "web"))
+# Deta docs, Deploy to Deta Button: the picture, and the address behind it
+BUTTON_LABELS = frozenset(("button", "go"))
 PRODUCT_LABELS = {"database": "base", "drive": "drive"}
 # Deta docs, Base > HTTP and Drive > HTTP: the original's own names, for whoever points them at us
 PRODUCT_NAMES = {b"database.deta.sh": "base", b"drive.deta.sh": "drive"}
@@ -25,8 +27,8 @@ _PORT_MAX = 65_535
 class Place:
     """Say where a valid host name leads. `name` is canonical: lower case, no port, no final dot.
 
-    `label` names a Micro, perhaps one that does not exist; `is_console` and `product` ('base' or 'drive') are for
-    the ASGI application; none of them: not ours.
+    `label` names a Micro, perhaps one that does not exist; `is_console`, `product` ('base' or 'drive') and `button` (the
+    deploy button's 'button' or 'go') are for the ASGI application; none of them: not ours.
     """
 
     name: bytes
@@ -34,6 +36,7 @@ class Place:
     label: str = ""
     is_console: bool = False
     product: str = ""
+    button: str = ""
 
 
 class Names:
@@ -83,6 +86,8 @@ class Names:
                 return Place(name, port, is_console=True)
             if text in PRODUCT_LABELS:
                 return Place(name, port, product=PRODUCT_LABELS[text])
+            if text in BUTTON_LABELS:
+                return Place(name, port, button=text)
             return Place(name, port, label=text)
         return Place(name, port)
 

@@ -437,7 +437,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _route(self, head: Head, keep_alive: bool, upgrades: bool) -> Exchange:
         self._read_upstream(head)
         place = head.place
-        if place.is_console or place.product:
+        if place.is_console or place.product or place.button:
             return self._route_to_console(head, keep_alive, upgrades)
         directory = self.gateway.directory
         route = directory.find(place.label) if place.label else directory.find_domain(place.name)

@@ -134,6 +134,11 @@ class Catalog:
         for token in self._meta.users.list_tokens():
             self._directory.put_token(token)
 
+    def sweep(self) -> None:
+        """Delete the Micros that a killed host did not finish; at start, before `load`."""
+        for micro_id in self._meta.list_unfinished():
+            self._meta.delete_micro(micro_id, now=self._clock())
+
     def announce(self, micro: Micro) -> None:
         """Bring the directory up to date with a Micro and its API keys."""
         self._directory.put(micro, (key.digest for key in self._meta.list_api_keys(micro.id)))
@@ -189,10 +194,11 @@ class Catalog:
         await asyncio.to_thread(self._stores.drives.delete_project, project.id)
 
     async def create_micro(
-        self, project: Project, name: str, *, runtime: str | None
+        self, project: Project, name: str, *, runtime: str | None, is_finished: bool = True
     ) -> tuple[Micro, list[str]]:
         """Make a Micro without code, closed to the public; give it and what its owner should know.
 
+        One that is not finished goes at the next start of a host, unless `finish_micro` was called.
         Raises: ClientError, ConflictError.
         """
         chosen, warning = choose_runtime(runtime, self._runtimes())
@@ -207,10 +213,18 @@ class Catalog:
             packages_as_of=default_packages_as_of(runtime),
         )
         key = keys.new_micro_key(project.id, micro.id, self._stores.vault, now=now)
-        await asyncio.to_thread(self._meta.add_micro, micro, key)
+        await asyncio.to_thread(self._meta.add_micro, micro, key, is_finished=is_finished)
         self.announce_keys(project.id)
         self.announce(micro)
         return micro, [warning] if warning else []
+
+    async def finish_micro(self, micro: Micro) -> None:
+        """Keep a Micro for good that was made unfinished."""
+        await asyncio.to_thread(self._meta.finish_micro, micro.id)
+
+    def choose_runtime(self, wanted: str | None) -> tuple[str, str | None]:
+        """Give the runtime that `create_micro` would choose, and what its owner should know. Raises: ClientError."""
+        return choose_runtime(wanted, self._runtimes())
 
     async def change_micro(self, micro_id: str, settings: Settings) -> tuple[Micro, list[str]]:
         """Change a Micro's settings, all or none; give it and what its owner should know.
@@ -239,7 +253,7 @@ class Catalog:
             await asyncio.to_thread(self._meta.delete_micro, micro.id, now=self._clock())
             self._directory.remove(micro.id)
             for domain in domains:
-                self._directory.remove_domain(domain.domain)
+                self._directory.remove_domain(domain.domain, micro.id)
             await self._schedules.remove(micro.id)
             self.announce_keys(micro.project_id)
             await self._running.remove(micro.id)

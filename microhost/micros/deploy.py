@@ -140,7 +140,7 @@ class Deployer(Generic[S]):
         clock: Callable[[], datetime],
         on_deployed: Callable[[str, float], object] = lambda outcome, took_s: None,
     ) -> None:
-        """Work on these parts; `on_deployed` is told `live`, `refused` or `failed`, and the seconds it took."""
+        """Work on these parts; `on_deployed` is told `live`, `refused`, `given up` or `failed`, and the seconds it took."""
         self._meta = stores.meta
         self._bundles = stores.bundles
         self._catalog = catalog
@@ -191,6 +191,9 @@ class Deployer(Generic[S]):
         except ClientError:
             outcome = "refused"
             raise
+        except asyncio.CancelledError:
+            outcome = "given up"
+            raise
         finally:
             self._on_deployed(outcome, time.monotonic() - began)
         return deployment
@@ -198,7 +201,7 @@ class Deployer(Generic[S]):
     async def _deploy(self, micro_id: str, upload: Upload, progress: Progress) -> Deployment:
         steps = Steps(progress)
         steps.begin("waiting")
-        async with self._turn(micro_id), self._staging() as staging:
+        async with self._turn(micro_id), self.staging() as staging:
             micro = self._meta.get_micro(micro_id)
             steps.begin("validate")
             code = staging / "code"
@@ -300,7 +303,8 @@ class Deployer(Generic[S]):
                 self._running_count -= 1
 
     @asynccontextmanager
-    async def _staging(self) -> AsyncIterator[Path]:
+    async def staging(self) -> AsyncIterator[Path]:
+        """Give a new private directory for a bundle; what is left in it is deleted when the block ends."""
         staging = self._bundles.staging()
         directory = await asyncio.to_thread(staging.__enter__)
         try:

@@ -58,11 +58,17 @@ class Directory:
         else:
             self._active_domains.discard(name)
 
-    def remove_domain(self, domain: str) -> None:
-        """Let a domain lead nowhere; nothing happens when it does."""
+    def mark_domain(self, domain: str, micro_id: str, *, is_active: bool) -> None:
+        """Say what `put_domain` does of a domain that may have been taken away or given to another meanwhile."""
+        if self._domains.get(domain.encode("ascii")) == micro_id:
+            self.put_domain(domain, micro_id, is_active=is_active)
+
+    def remove_domain(self, domain: str, micro_id: str) -> None:
+        """Let a Micro's domain lead nowhere; nothing happens when it does, or leads to another."""
         name = domain.encode("ascii")
-        self._domains.pop(name, None)
-        self._active_domains.discard(name)
+        if self._domains.get(name) == micro_id:
+            del self._domains[name]
+            self._active_domains.discard(name)
 
     def is_active_domain(self, name: bytes) -> bool:
         """Tell whether this is a Micro's domain that leads to this host; `name` is lower case."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -38,6 +38,7 @@ TURN_S = 30.0
 OWN_KEPT_S = 60.0
 GIVEN_UP = timedelta(days=3)  # a name without an address
 REASON_ADDRESSES = 4
+ISSUER = re.compile(rb"[a-z0-9.-]{1,253}")
 
 log = structlog.get_logger("domains")
 
@@ -69,21 +70,22 @@ def judge(
 ) -> Verdict:
     """Decide a domain's state. Pure."""
     name, here = domain.domain, _listed(ours)
-    if found.trouble:
+    trouble = found.trouble or ("" if ours else "this server's own address is not known.")
+    if trouble:
         state: DomainState = "active" if domain.state == "active" else "pending"
-        return Verdict(state, f"The name servers could not be asked: {found.trouble}")
+        return Verdict(state, f"It could not be looked up: {trouble}")
     if not found.addresses:
         what = "has no address yet" if found.exists else "does not exist yet"
-        advice = (
-            f"Add an A record for it with {here}." if here else "Add an A record with this server's address."
-        )
         waits = domain.state != "active" and now - domain.created_at < GIVEN_UP
-        return Verdict("pending" if waits else "failed", f"'{name}' {what}. {advice}")
-    elsewhere = found.addresses - ours
-    if not found.addresses & ours:
         return Verdict(
-            "failed", f"'{name}' points to {_listed(elsewhere)}, not to {here}. Change its A record."
+            "pending" if waits else "failed", f"'{name}' {what}. Add an A record for it with {here}."
         )
+    for kind in ("A", "AAAA"):  # authorities and visitors take either
+        named = {each for each in found.addresses if (":" in each) == (kind == "AAAA")}
+        if named and not named & ours:
+            return Verdict(
+                "failed", f"'{name}' points to {_listed(named)}, not to {here}. Change its {kind} record."
+            )
     if found.issuers is not None and not found.issuers & authorities:
         allowed = f"only {_listed(found.issuers)}" if found.issuers else "nobody"
         wanted = sorted(authorities)[0]
@@ -92,7 +94,7 @@ def judge(
             f"The CAA record of '{found.issuers_at}' allows {allowed} to issue certificates."
             f' Add another one: 0 issue "{wanted}"',
         )
-    if elsewhere:
+    if elsewhere := found.addresses - ours:
         return Verdict(
             "active", f"It also points to {_listed(elsewhere)}, where visitors do not reach the Micro."
         )
@@ -124,24 +126,41 @@ class NameServers:
         self._port = port
 
     async def find(self, domain: str) -> Found:
-        """Give what they say of a domain's addresses and CAA records; never raises."""
+        """Give what they say of a domain's addresses and CAA records, within DOMAIN_LOOKUP_S; never raises."""
         try:
-            resolver = self._make_resolver()
-            v4, v6 = await asyncio.gather(
-                self._ask(resolver, domain, "A"), self._ask(resolver, domain, "AAAA")
-            )
-            addresses = frozenset(
-                str(each.address) for answer in (v4, v6) if answer is not None for each in answer
-            )
-            exists = v4 is not None
-            if not addresses:
-                return Found(exists=exists)
-            issuers, at = await self._find_issuers(resolver, domain)
-        except dns.exception.Timeout:
-            return Found(trouble=f"no answer within {DOMAIN_LOOKUP_S:g} s.")
+            async with asyncio.timeout(DOMAIN_LOOKUP_S):
+                resolver = self._make_resolver()
+                addresses, exists = await self._find_addresses(resolver, domain)
+                if not addresses:
+                    return Found(exists=exists)
+                issuers, at = await self._find_issuers(resolver, domain)
+        except (TimeoutError, dns.exception.Timeout):
+            return Found(trouble=f"the name servers gave no answer within {DOMAIN_LOOKUP_S:g} s.")
         except (dns.exception.DNSException, OSError) as error:
-            return Found(trouble=f"{str(error).splitlines()[0][:200]}.".replace("..", "."))
+            log.info("domain not looked up", domain=domain, reason=str(error))  # it names our name servers
+            return Found(trouble="the name servers could not answer.")
         return Found(addresses, issuers=issuers, issuers_at=at)
+
+    async def find_addresses(self, name: str) -> frozenset[str]:
+        """Give the addresses of an address, of this machine's loopback names, or of what the name servers know.
+
+        Raises: LookupError when they do not answer, or know of none.
+        """
+        with contextlib.suppress(ValueError):
+            return frozenset((str(ip_address(name)),))
+        if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
+            return frozenset(("127.0.0.1", "::1"))
+        found = await self.find(name)
+        if not found.addresses:
+            raise LookupError(found.trouble or f"'{name}' has no address")
+        return found.addresses
+
+    async def _find_addresses(
+        self, resolver: dns.asyncresolver.Resolver, domain: str
+    ) -> tuple[frozenset[str], bool]:
+        answers = await asyncio.gather(*(self._ask(resolver, domain, kind) for kind in ("A", "AAAA")))
+        found = frozenset(str(each.address) for answer in answers for each in answer or ())
+        return found, answers[0] is not None
 
     async def _find_issuers(
         self, resolver: dns.asyncresolver.Resolver, domain: str
@@ -151,11 +170,8 @@ class NameServers:
         while len(name.labels) > 1:
             records = await self._ask(resolver, name.to_text(), "CAA")
             if records:
-                allowed = [each.value for each in records if each.tag == b"issue"]
-                issuers = frozenset(
-                    value.partition(b";")[0].strip().decode("ascii", "replace") for value in allowed
-                )
-                return (issuers - {""} if allowed else None), name.to_text(omit_final_dot=True)
+                allowed = [each.value for each in records if each.tag.lower() == b"issue"]
+                return (_issuers(allowed) if allowed else None), name.to_text(omit_final_dot=True)
             name = name.parent()
         return None, ""
 
@@ -199,7 +215,9 @@ class DomainChecker:
         self._servers = servers
         self._own: frozenset[str] = frozenset()
         self._own_at = -OWN_KEPT_S
+        self._finding_own = asyncio.Lock()
         self._places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+        self._checks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -207,18 +225,22 @@ class DomainChecker:
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
-        """End that; calling twice changes nothing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """End all lookups; calling twice changes nothing."""
+        tasks = [*self._checks, *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def find_own(self) -> frozenset[str]:
-        """Give this host's addresses, as far as its names tell them; kept for OWN_KEPT_S."""
-        if time.monotonic() - self._own_at > OWN_KEPT_S:
-            asked = asyncio.gather(*(asyncio.to_thread(resolve, name) for name in self._own_names))
-            with contextlib.suppress(TimeoutError):  # what was known is better than nothing
-                self._own = frozenset().union(*await asyncio.wait_for(asked, DOMAIN_LOOKUP_S))
-            self._own_at = time.monotonic()
+        """Give this host's addresses, as far as its names tell them; kept for OWN_KEPT_S, and for longer when they do not."""
+        async with self._finding_own:
+            if time.monotonic() - self._own_at > OWN_KEPT_S:
+                asked = (self._servers.find_addresses(name) for name in self._own_names)
+                found = await asyncio.gather(*asked, return_exceptions=True)
+                answers = [each for each in found if isinstance(each, frozenset)]
+                if len(answers) == len(found):
+                    self._own = frozenset().union(*answers)
+                self._own_at = time.monotonic()
         return self._own
 
     async def check(self, domain: Domain) -> None:
@@ -231,9 +253,18 @@ class DomainChecker:
             self._store.put_state, domain, verdict.state, verdict.reason, checked_at=now
         )
         if is_kept:  # it was not taken away meanwhile
-            self._directory.put_domain(domain.domain, domain.micro_id, is_active=verdict.state == "active")
+            self._directory.mark_domain(domain.domain, domain.micro_id, is_active=verdict.state == "active")
         if verdict.state != domain.state:
             log.info("domain changed", domain=domain.domain, state=verdict.state, reason=verdict.reason)
+
+    async def check_soon(self, domain: Domain) -> None:
+        """Look a domain up; give way after DOMAIN_LOOKUP_S while it goes on."""
+        task = asyncio.get_running_loop().create_task(self.check(domain))
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+        done, _ = await asyncio.wait({task}, timeout=DOMAIN_LOOKUP_S)
+        for each in done:
+            each.result()
 
     async def check_due(self) -> None:
         """Look up every domain whose turn it is."""
@@ -250,17 +281,10 @@ class DomainChecker:
             await asyncio.sleep(TURN_S)
 
 
-def resolve(name: str) -> frozenset[str]:
-    """Give the addresses of an address or a name of this machine, none when it has none. Waits for the network."""
-    try:
-        return frozenset((str(ip_address(name)),))
-    except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return frozenset()
-    return frozenset(str(address[4][0]) for address in found)
+def _issuers(values: Sequence[bytes]) -> frozenset[str]:
+    """Read whom CAA values name; what is no host name could be no authority of ours, and is not shown. Pure."""
+    names = (value.partition(b";")[0].strip().lower() for value in values)
+    return frozenset(each.decode("ascii") for each in names if ISSUER.fullmatch(each))
 
 
 def ipv4_first(address: str) -> tuple[bool, str]:
@@ -268,7 +292,7 @@ def ipv4_first(address: str) -> tuple[bool, str]:
     return ":" in address, address
 
 
-def _listed(names: frozenset[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     some = sorted(names, key=ipv4_first)
     more = f" and {len(some) - REASON_ADDRESSES} more" if len(some) > REASON_ADDRESSES else ""
     return ", ".join(some[:REASON_ADDRESSES]) + more

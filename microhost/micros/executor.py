@@ -69,6 +69,7 @@ class Executor:
 
     __slots__ = (
         "_channel",
+        "_channel_is_full",
         "_fault",
         "_freezer",
         "_lease",
@@ -98,6 +99,7 @@ class Executor:
         self._freezer = lease.freezer
         self._peak = lease.peak
         self._channel = Channel(self)
+        self._channel_is_full = False
         self._poll = select.poll()
         self._poll.register(lease.channel, select.POLLIN | select.POLLRDHUP)
         self.output = Output(loop, lease.stdout, lease.stderr)
@@ -152,7 +154,10 @@ class Executor:
             self.output.forget()
             with contextlib.suppress(OSError):  # an older kernel counts since the executor began
                 os.write(self._peak, b"0")
-        self._free_stream().run(work, now)
+        stream = self._free_stream()
+        stream.run(work, now)
+        if self._channel_is_full:  # others filled it, and it tells once
+            stream.full(CHANNEL, True)
 
     def freeze(self) -> bool:
         """Stop every process of it by one write; False when it is gone."""
@@ -240,6 +245,7 @@ class Executor:
 
     def channel_full(self, full: bool) -> None:
         """Pass back pressure on to the visitors."""
+        self._channel_is_full = full
         for each in self.running():
             each.full(CHANNEL, full)
 

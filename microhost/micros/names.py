@@ -26,7 +26,7 @@ OTHERS_DOMAINS = ("localhost", "deta.sh", "local", "invalid", "onion", "arpa")
 # fmt: off
 RESERVED = frozenset((
     "account", "accounts", "admin", "administrator", "api", "auth", "autoconfig", "autodiscover",
-    "base", "broadcasthost", "console", "cron", "dashboard", "database", "deta", "drive", "email",
+    "base", "broadcasthost", "button", "console", "cron", "dashboard", "database", "deploy", "deta", "drive", "email",
     "health", "help", "hostmaster", "imap", "isatap", "localdomain", "localhost", "login",
     "logout", "mail", "mailer-daemon", "metrics", "micro", "microhost", "micros", "nobody", "none",
     "null", "oauth", "pop3", "postmaster", "proxy", "root", "security", "signin", "signup", "smtp",

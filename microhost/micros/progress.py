@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from microhost.limits import LOG_BYTES_PER_EXECUTION
 
-Phase = Literal["waiting", "validate", "dependencies", "publish", "start", "switch"]
+Phase = Literal["fetch", "waiting", "validate", "dependencies", "publish", "start", "switch"]
 
 
 class Progress(Protocol):

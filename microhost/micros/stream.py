@@ -4,7 +4,7 @@ Theory of operation
     An executor of a Micro whose `concurrency` is 1 has one stream, whose frames cross as they are, and what it prints is read from
     its pipes. With more, streams share the channel: each frame carries its stream's number, and the guest, which alone
     knows who printed what, sends that as `o` frames. A slow visitor must not stall the others, so a stream is paused by a
-    word (`P`, `G`) instead of by not reading. A guest that does not obey is not read at all, which hurts that Micro only.
+    word (`P`, `G`) instead of by not reading. A guest that does not obey breaks the contract, and ends.
     Source: runtimes/CONTRACT.md, section 3.
 """
 
@@ -22,7 +22,7 @@ from microhost.micros.work import ContractError, Fault, Work
 NUMBERED = ord("#")
 NEVER = float("inf")
 CHANNEL, GUEST = 1, 2
-UNPAUSED_BYTES_MAX = 2 * BODY_BYTES_MAX  # what may cross our `P` on its way
+UNPAUSED_BYTES_MAX = 4 * BODY_BYTES_MAX  # what may be on its way when we say `P`
 NOTE_BYTES = 256  # of the guest, about what it did not send of the output
 
 _H, _D, _E, _F, _O, _FULL, _DRAINED = b"hdefopg"
@@ -93,7 +93,8 @@ class Stream:
         self.full(CHANNEL | GUEST, False)
         work, self.work = self.work, None
         self.deadline = NEVER
-        self._channel.resume_reading()
+        if not self.prefix:
+            self._channel.resume_reading()
         return work
 
     def served_s(self) -> float:
@@ -131,7 +132,6 @@ class Stream:
         elif self._paused:
             self._paused = False
             self.send(b"G")
-            self._channel.resume_reading()
 
     # What the executor tells
 
@@ -181,7 +181,7 @@ class Stream:
     def _hold(self, count: int) -> None:
         self._since_pause += count
         if self._since_pause > UNPAUSED_BYTES_MAX:
-            self._channel.pause_reading()
+            raise ContractError("a paused stream that goes on")
 
 
 def read_fault(meta: bytes) -> Fault:

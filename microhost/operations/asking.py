@@ -22,11 +22,11 @@ class Known(Protocol):
 
 
 def may_have_certificate(name: str, names: Names, known: Known) -> bool:
-    """Tell whether a name is the console's, a product's, a Micro's, or a Micro's own active domain."""
+    """Tell whether a name is the console's, a product's, the deploy button's, a Micro's, or a Micro's own active domain."""
     place = names.find(name.encode("latin-1", "replace")) if len(name) < 256 else None
     if place is None or place.port or place.name != name.encode("latin-1", "replace").lower():
         return False
-    if place.is_console or place.product:
+    if place.is_console or place.product or place.button:
         return names.is_ours(place.name)
     if place.label:
         return known.find(place.label) is not None

@@ -95,7 +95,7 @@ class Metrics:
         self._late.add(max(0.0, late_s))
 
     def count_deployment(self, outcome: str, took_s: float) -> None:
-        """Count a deployment: `live`, `refused` or `failed`."""
+        """Count a deployment: `live`, `refused`, `given up` (whoever sent it left) or `failed`."""
         self._deployed[outcome].add(took_s)
 
     def text(self) -> bytes:

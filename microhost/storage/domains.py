@@ -42,9 +42,10 @@ class DomainStore:
             project = sql.execute("SELECT project_id FROM micros WHERE id = ?", (micro_id,)).fetchone()
             if project is None:
                 raise NotFoundError("There is no such Micro.")
+            sql.execute("DELETE FROM released_domains WHERE released_at <= ?", (to_us(free_before),))
             held = sql.execute(
-                "SELECT 1 FROM released_domains WHERE domain = ? AND project_id != ? AND released_at > ?",
-                (domain, project[0], to_us(free_before)),
+                "SELECT 1 FROM released_domains WHERE domain = ? AND project_id != ?",
+                (domain, project[0]),
             ).fetchone()
             if held is not None:
                 raise ConflictError(

@@ -103,7 +103,7 @@ class MetaStore:
 
     # Micros
 
-    def add_micro(self, micro: Micro, key: ProjectKey) -> None:
+    def add_micro(self, micro: Micro, key: ProjectKey, *, is_finished: bool = True) -> None:
         """Keep a new Micro, its label and its own project key. Raises: ConflictError when its name is
         taken.
         """
@@ -116,10 +116,21 @@ class MetaStore:
                     "INSERT INTO labels VALUES (?, ?, ?, NULL)", (micro.path, micro.project_id, micro.id)
                 )
                 _insert_project_key(sql, key)
+                if not is_finished:
+                    sql.execute("INSERT INTO unfinished VALUES (?)", (micro.id,))
         except IntegrityError as error:
             raise _refusal(
                 error, f"The project has a Micro '{micro.name}' already. Choose another name."
             ) from error
+
+    def finish_micro(self, micro_id: str) -> None:
+        """Keep a Micro for good that was added unfinished."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM unfinished WHERE micro_id = ?", (micro_id,))
+
+    def list_unfinished(self) -> list[str]:
+        """Give the ids of Micros that a killed host was about to make."""
+        return [row[0] for row in self._database.rows("SELECT micro_id FROM unfinished")]
 
     def list_micros(self, project_id: str | None = None) -> list[Micro]:
         """Give every Micro, or those of one project, oldest first."""

@@ -100,7 +100,7 @@ META = (
     """
     ALTER TABLE micros ADD COLUMN egress TEXT NOT NULL DEFAULT 'public'
     """,
-    # A domain that was given up is remembered for its project, also when its Micro went and took it along.
+    # A domain that led here and was given up is remembered for its project, also when its Micro went and took it along.
     """
     ALTER TABLE domains ADD COLUMN state TEXT NOT NULL DEFAULT 'pending';
     ALTER TABLE domains ADD COLUMN reason TEXT NOT NULL DEFAULT '';
@@ -110,9 +110,15 @@ META = (
     CREATE TABLE released_domains (
         domain TEXT PRIMARY KEY, project_id TEXT NOT NULL, released_at INTEGER NOT NULL
     ) STRICT;
-    CREATE TRIGGER domain_released AFTER DELETE ON domains BEGIN
+    CREATE TRIGGER domain_released AFTER DELETE ON domains WHEN old.state = 'active' BEGIN
         INSERT OR REPLACE INTO released_domains VALUES (old.domain, old.project_id, unixepoch() * 1000000);
     END
+    """,
+    # Micros that go again unless their first deployment succeeds.
+    """
+    CREATE TABLE unfinished (
+        micro_id TEXT PRIMARY KEY REFERENCES micros (id) ON DELETE CASCADE
+    ) STRICT
     """,
 )
 

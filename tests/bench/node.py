@@ -19,6 +19,7 @@ APP = "node-hello"
 SLEEPERS = 4
 ASLEEP_DEADLINE_S = 120.0
 CONNECTIONS = 4
+SHARED = 32
 
 
 def measure_node(
@@ -38,6 +39,10 @@ def measure_node(
             micros.append(host.new_micro(project, f"node-{number}", runtime="node"))
             micros[-1].must_deploy(zip_app(APP))
         _measure_warm(report, micros[0], rival, seconds=seconds, rounds=rounds)
+        micros[0].change(concurrency=SHARED)
+        shared = f", concurrency {SHARED}"
+        _measure_warm(report, micros[0], rival, seconds=seconds, rounds=rounds, note=shared, connections=64)
+        micros[0].change(concurrency=1)
         new_process = [time_to_first_answer_s(rival) * 1000 for _ in range(5)]
         name = f"{statistics.median(new_process):.0f} ms node index.js"
         for micro in micros:
@@ -77,23 +82,32 @@ def measure_node(
             micro.delete()
 
 
-def _measure_warm(report: Report, micro: Micro, rival: Rival, *, seconds: int, rounds: int) -> None:
+def _measure_warm(
+    report: Report,
+    micro: Micro,
+    rival: Rival,
+    *,
+    seconds: int,
+    rounds: int,
+    note: str = "",
+    connections: int = CONNECTIONS,
+) -> None:
     label = f"{micro.path}.localhost:{micro.host.port}"
     with serving(rival) as port:
 
         def ours() -> Load:
             url = f"http://127.0.0.1:{micro.host.port}/"
-            return press(url, host=label, connections=CONNECTIONS, seconds=seconds, cores=None)
+            return press(url, host=label, connections=connections, seconds=seconds, cores=None)
 
         def theirs() -> Load:
             url = f"http://127.0.0.1:{port}/"
-            return press(url, host="localhost", connections=CONNECTIONS, seconds=seconds, cores=None)
+            return press(url, host="localhost", connections=connections, seconds=seconds, cores=None)
 
         ours(), theirs()
         pairs = [(ours(), theirs()) for _ in range(rounds)]
     ratio = statistics.median(a.requests_per_s / b.requests_per_s for a, b in pairs)
     report.add(
-        "requests/s",
+        f"requests/s, {connections} connections{note}",
         f"{statistics.median(a.requests_per_s for a, _ in pairs):,.0f}",
         f"{statistics.median(b.requests_per_s for _, b in pairs):,.0f} node index.js",
         ratio,
@@ -102,7 +116,7 @@ def _measure_warm(report: Report, micro: Micro, rival: Rival, *, seconds: int, r
     )
     late = statistics.median(a.p99_ms / b.p99_ms for a, b in pairs)
     report.add(
-        "p50 / p99",
+        f"p50 / p99{note}",
         f"{statistics.median(a.p50_ms for a, _ in pairs):.2f} / {statistics.median(a.p99_ms for a, _ in pairs):.2f} ms",
         f"{statistics.median(b.p50_ms for _, b in pairs):.2f} / {statistics.median(b.p99_ms for _, b in pairs):.2f} ms",
         late,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -109,6 +110,74 @@ def test_a_stopped_stream_waits_and_the_others_go_on(ready: StartNode) -> None:
     executor.send(b"#\x00G")
     after = read_until(executor, lambda each: has_ended(each[0]))
     assert sent + sum(len(body) for _, body in after[0]) == 64 * 65536
+
+
+def test_an_answer_that_is_given_at_once_waits_too_and_the_others_go_on(ready: StartNode) -> None:
+    executor = ready(serving("response.end(request.url === '/' ? 'small' : Buffer.alloc(20 * 1024 * 1024));"))
+    executor.begin(target="/large", stream=0)
+    executor.send(b"#\x00P")
+    executor.begin(stream=1)
+    before = read_until(executor, lambda each: has_ended(each[1]))
+    executor.begin(stream=1)  # whatever was on its way has come by then
+    before[0] += read_until(executor, lambda each: has_ended(each[1]))[0]
+    sent = sum(len(body) for _, body in before[0])
+    assert sent <= 3 * MIB
+    executor.send(b"#\x00G")
+    after = read_until(executor, lambda each: has_ended(each[0]))
+    assert sent + sum(len(body) for _, body in after[0]) == 20 * MIB
+
+
+def test_a_pipe_waits_for_a_channel_that_nobody_reads(ready: StartNode) -> None:
+    executor = ready(
+        serving(
+            """
+            if (request.url === '/pushed') return response.end(String(global.pushed));
+            const { Readable } = require('stream');
+            let left = 512;
+            global.pushed = 0;
+            new Readable({ read() { global.pushed += 1; this.push(left-- ? Buffer.alloc(65536) : null); } }).pipe(response);
+            """
+        )
+    )
+    executor.begin(target="/large", stream=0)
+    time.sleep(0.5)  # in which a pipe that did not wait would have come to its end
+    executor.begin(target="/pushed", stream=1)
+    seen = read_until(executor, lambda each: has_ended(each[1]) and has_ended(each[0]))
+    assert int(seen[1][-1][1]) < 60
+    assert sum(len(body) for _, body in seen[0]) == 512 * 65536
+
+
+def test_a_word_that_crossed_the_end_of_its_execution_stops_nobody(ready: StartNode) -> None:
+    executor = ready(serving("response.end('ok');"))
+    executor.begin(stream=0)
+    assert read_until(executor, lambda each: has_ended(each[0]))[0][-1][1] == b"ok"
+    for crossed in (b"P", b"D1", b"X"):
+        executor.send(b"#\x00" + crossed)
+    executor.begin(stream=0)
+    assert read_until(executor, lambda each: has_ended(each[0]))[0][-1][1] == b"ok"
+
+
+def test_what_an_execution_leaves_behind_does_not_speak_for_the_next_one(ready: StartNode) -> None:
+    executor = ready(
+        serving(
+            """
+            if (request.url === '/leaves') {
+              setTimeout(() => { console.log('of the first'); response.end('late'); }, 50);
+              setTimeout(() => { throw new TypeError('of the first'); }, 300);
+              response.end('now');
+            } else if (request.url === '/log') setTimeout(() => response.end('logged'), 100);
+            """
+        )
+    )
+    executor.begin(target="/leaves", stream=0)
+    read_until(executor, lambda each: has_ended(each[0]))
+    executor.begin(target="/log", stream=0)
+    assert printed(read_until(executor, lambda each: has_ended(each[0]))[0]) == b""
+    assert executor.stdout_so_far() == "of the first\n"
+    executor.begin(target="/never", stream=0)
+    executor.begin(target="/never", stream=1)
+    faults = {executor.read_numbered()[0] for _ in range(2)}
+    assert faults == {0, 1}, "nobody can tell whose it is"
 
 
 def test_a_guest_that_reads_slowly_stops_the_host_for_its_stream_only(ready: StartNode) -> None:

@@ -157,8 +157,10 @@ def test_several_sockets_are_told_apart_by_their_names(tmp_path: Path, listener:
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, listener: socket.socket) -> None:
     with contextlib.ExitStack() as stack:
         datagrams = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        open_to_all = stack.enter_context(socket.create_server(("0.0.0.0", 0)))
         for number, (given, names, words) in enumerate(
             [
+                ((listener, open_to_all), "http:operations", "is for this machine alone"),
                 ((datagrams,), "http", "does not listen on TCP"),
                 ((listener, listener), "http:other", "name each in its unit"),
                 ((listener, listener), "", "gave 2 sockets called nothing"),

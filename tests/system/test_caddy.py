@@ -183,7 +183,7 @@ def test_what_a_visitor_claims_to_be_is_not_believed(front: Front, micro: Micro)
     claims = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http", "forwarded": "for=203.0.113.9"}
     seen = front.call(f"{micro.path}.{DOMAIN}", headers=claims).json()
     assert (seen["scheme"], seen["client"]) == ("https", "127.0.0.1")
-    assert "203.0.113.9" not in json.dumps({k: v for k, v in seen["forwarded"].items() if k != "forwarded"})
+    assert "203.0.113.9" not in json.dumps(seen["forwarded"])
 
 
 def test_a_custom_domain_gets_its_certificate_when_it_leads_here(
@@ -277,7 +277,7 @@ def test_http_2_is_spoken(front: Front, micro: Micro) -> None:
     assert done.stdout == "2 200"
 
 
-def test_the_question_is_answered_from_memory(front: Front, micro: Micro) -> None:
+def test_the_question_is_answered_in_milliseconds(front: Front, micro: Micro) -> None:
     ask: Callable[[str], httpx.Response] = lambda name: client.get("/ask", params={"domain": name})  # noqa: E731
     with httpx.Client(base_url=f"http://127.0.0.1:{front.host.operations_port}") as client:
         assert ask(f"{micro.path}.{DOMAIN}").status_code == 200

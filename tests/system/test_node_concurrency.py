@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,13 +22,14 @@ let most = 0;
 module.exports = async (request, response) => {
   const url = new URL(request.url, 'http://micro');
   if (url.pathname === '/wait') {
+    const from = performance.now();
     running += 1;
     most = Math.max(most, running);
     console.log(`begin ${url.search}`);
     await wait(200);
     console.log(`end ${url.search}`);
     running -= 1;
-    response.end(JSON.stringify({ pid: process.pid, most }));
+    response.end(JSON.stringify({ pid: process.pid, most, from, to: performance.now() }));
   } else if (url.pathname === '/large') {
     const { Readable } = require('stream');
     let left = 512;
@@ -45,7 +46,10 @@ module.exports = async (request, response) => {
   } else if (url.pathname === '/memory') {
     const kept = [];
     for (;;) { kept.push(Buffer.alloc(8_000_000, 1)); await wait(1); }
+  } else if (url.pathname === '/slow-runs') {
+    response.end(global.slow ? String(process.pid) : 'not yet');
   } else if (url.pathname === '/slow') {
+    global.slow = true;
     await wait(60_000);
   } else {
     response.end(String(process.pid));
@@ -94,11 +98,10 @@ def test_a_changed_number_counts_from_the_next_execution_on(new_micro: MakeMicro
     micro.must_deploy(zip_files({"index.js": CODE}))
     assert max(each.json()["most"] for each in all_of(micro, ["/wait"] * 8)) > 1
     assert micro.host.api("PATCH", micro.at, {"concurrency": 1}).json()["concurrency"] == 1
-    before = {micro.call("/").text}
-    again = all_of(micro, ["/wait"] * 4)
-    assert all(each.status_code == 200 for each in again)
-    new = [each.json() for each in again if str(each.json()["pid"]) not in before]
-    assert {each["most"] for each in new} <= {1}
+    again = sorted((each.json() for each in all_of(micro, ["/wait"] * 4)), key=lambda each: each["from"])
+    for pid in {each["pid"] for each in again}:
+        ours = [each for each in again if each["pid"] == pid]
+        assert all(a["to"] <= b["from"] for a, b in pairwise(ours)), "one at a time in a process"
 
 
 @pytest.mark.parametrize(
@@ -117,8 +120,7 @@ def test_what_ends_the_process_names_its_cause_for_all_in_it(
     pid = micro.call("/").text
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(micro.call, "/slow")
-        wait_until(lambda: micro.show()["state"] == "awake", "the first one runs")
-        time.sleep(0.2)
+        wait_until(lambda: micro.call("/slow-runs").text == pid, "the other one runs in the same process")
         micro.host.api("PATCH", micro.at, {"timeout_s": 2})
         guilty = micro.call(path).json()
         bystander = waiting.result().json()

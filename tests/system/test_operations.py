@@ -111,7 +111,7 @@ def test_a_replacement_of_the_host_leaves_no_gap(host: Host) -> None:
     codes: list[int] = []
 
     def has_changed() -> bool:
-        codes.append(ask(host, "/healthz").status_code)
+        codes.append(ask(host, "/readyz").status_code)
         return before not in host.serving_pids()
 
     wait_until(has_changed, "the next host serves alone", timeout_s=30)

@@ -97,3 +97,11 @@ def test_there_is_no_certificate_before_the_first_start(tmp_path: Path) -> None:
     told = CliRunner().invoke(command.main, ["ca", "--data", str(tmp_path)])
     assert told.exit_code == 2
     assert "Start the host once" in told.stderr
+
+
+def test_places_for_the_deploy_button_are_whole_addresses_without_a_path() -> None:
+    found = load(None, {"MICROHOST_BUTTON_ALLOW": "http://127.0.0.1:3000, https://git.lan"})
+    assert found.button_places == ("http://127.0.0.1:3000", "https://git.lan")
+    for wrong in ("git.lan", "file:///srv", "ssh://git.lan", "http://a:b@git.lan", "http://git.lan/path"):
+        with pytest.raises(ClientError, match="button_allow must be places such as"):
+            load(None, {"MICROHOST_BUTTON_ALLOW": f"https://git.lan,{wrong}"})

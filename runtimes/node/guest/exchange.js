@@ -148,11 +148,6 @@ class Exchange {
     this._fail(new Fault('no_response', `The app ${what}: nothing is left that could; call response.end().`));
   }
 
-  /** Give the fault of an error that nobody caught. */
-  faultOf(error) {
-    return fromError(error, this.doing);
-  }
-
   _makeRequest(fields, body) {
     const socket = new ClientSocket(fields);
     this._socket = socket;

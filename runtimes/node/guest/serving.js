@@ -40,7 +40,7 @@ class Executor {
       take: (meta, body) => this._take(meta, body),
       broken: (error) => this._leave(error ? EXIT_BROKEN : 0),
       drained: () => {
-        for (const each of this._running()) this._within(each, () => each.execution?.drained?.());
+        for (const each of [this._solo, ...this._shared.values()]) this._within(each, () => each.drained());
       },
     });
     this._solo = new Stream(this._channel, null);
@@ -70,8 +70,8 @@ class Executor {
       this._takeFor(this._solo, meta, body);
       return;
     }
-    const stream = this._streamOf(meta[1]);
-    this._within(stream, () => this._takeFor(stream, meta.subarray(2), body));
+    const stream = this._streamOf(meta[1], meta[2]);
+    if (stream) this._within(stream, () => this._takeFor(stream, meta.subarray(2), body));
   }
 
   _within(stream, run) {
@@ -91,17 +91,15 @@ class Executor {
     else if (kind !== M && kind !== C) throw new BrokenChannel('a frame of an unknown kind');
   }
 
-  _streamOf(number) {
+  /** Give the stream of a number, a new one for an execution that begins; undefined when what came has crossed its end. */
+  _streamOf(number, kind) {
     if (this._attributing === null) {
       this._attributing = require('./attributing');
       this._attributing.attributeOutput();
     }
-    let stream = this._shared.get(number);
-    if (!stream) {
-      stream = new Stream(this._channel, number);
-      this._shared.set(number, stream);
-    }
-    return stream;
+    const begins = kind === Q || kind === E || kind === W;
+    if (begins && !this._shared.get(number)?.execution) this._shared.set(number, new Stream(this._channel, number));
+    return this._shared.get(number);
   }
 
   _begin(stream, execute) {
@@ -121,14 +119,14 @@ class Executor {
     const exchange = new Exchange(meta, body, stream, (last, fault) =>
       fault ? this._fault(stream, fault) : this._over(stream, last),
     );
-    stream.begin(exchange);
+    stream.execution = exchange;
     stream.expect(!exchange.complete);
     exchange.run(answer);
   }
 
   _event(stream, meta, body) {
     const call = new Call(meta.utf8Slice(1), body);
-    stream.begin(call);
+    stream.execution = call;
     stream.expect(!call.complete);
     if (call.complete) this._call(stream, call);
   }
@@ -183,8 +181,9 @@ class Executor {
   _over(stream, last) {
     stream.resume();
     stream.endOutput();
-    stream.write(last);
     stream.execution = null;
+    // what the execution has left behind must not speak for the next one of its number
+    stream.writeEnd(last, () => stream === this._solo || this._shared.delete(stream.number));
     this._channel.expect(true);
   }
 
@@ -229,7 +228,7 @@ class Executor {
   }
 
   _failImport(fault) {
-    this._leaveWith([this._channel], () => faultFrame('import', fault));
+    this._leaveWith([this._solo], () => faultFrame('import', fault));
   }
 
   /** Send each of these streams a frame, and end the process when they have left. */
@@ -239,7 +238,7 @@ class Executor {
     for (const each of streams) {
       const data = makeFrame(each);
       each.execution = null;
-      each.write(data);
+      each.writeUrgently(data);
     }
     this._channel.expect(true);
     this._channel.flush(() => exit(1));

@@ -22,37 +22,59 @@ class Stream {
     this._mark = number === null ? null : Buffer.from([NUMBERED, number]);
     this._stopped = false; // by the host
     this._pausing = false; // the host
-    this._printed = 0;
+    this._held = []; // frames that wait, in a numbered stream
     this._burst = 0;
+    this._printed = 0;
+    this._sent = null; // called when nothing waits any more
   }
 
-  /** Write one frame, made by frames.js. */
+  /** Write one frame, made by frames.js; a numbered stream sends it when its turn has come. */
   write(data) {
     if (this._mark === null) {
       this._channel.write(data);
       return;
     }
-    if (this._burst === 0) setImmediate(() => this._endBurst());
-    this._burst += data.length;
-    this._channel.writeBoth(markedHead(this._mark, data), data.subarray(PREFIX_BYTES));
+    this._held.push(data);
+    this._flush();
   }
 
-  /** Write past everything and at once, when the process is about to end. */
+  /** Write the frame that ends the execution, and call `sent` when all of it has been given to the channel. */
+  writeEnd(data, sent) {
+    this._sent = sent;
+    this.write(data);
+    if (this._mark === null) sent();
+  }
+
+  /** Write a frame past what waits, which is lost: the process is about to end. */
+  writeUrgently(data) {
+    this._held = [];
+    if (this._mark === null) this._channel.write(data);
+    else this._send(data);
+  }
+
+  /** Write past everything and at once, in the process's last moment. */
   writeLast(data) {
     this._channel.writeLast(
       this._mark === null ? data : Buffer.concat([markedHead(this._mark, data), data.subarray(PREFIX_BYTES)]),
     );
   }
 
-  /** Tell whether the host takes no more for now; the execution's `drained` is called when it does. */
+  /** Tell whether no more should be written for now; the execution's `drained` is called when it may. */
   isFull() {
-    return this._channel.isFull() || this._stopped || this._burst > BURST_BYTES;
+    if (this._mark === null) return this._channel.isFull();
+    return this._held.length > 0 || !this._mayGo();
+  }
+
+  /** Learn that more may be taken: the channel has drained, or the host or the event loop has come round. */
+  drained() {
+    this._flush();
+    if (!this.isFull()) this.execution?.drained?.();
   }
 
   /** Take the host's word that the visitor reads too slowly, or has caught up. */
   stop(stopped) {
     this._stopped = stopped;
-    if (!stopped) this.execution?.drained?.();
+    if (!stopped) this.drained();
   }
 
   /** Want no more of the request's body for now. */
@@ -76,33 +98,46 @@ class Stream {
   print(bytes) {
     const room = OUTPUT_BYTES - this._printed;
     this._printed += bytes.length;
-    if (room > 0) this.write(frame('o', bytes.subarray(0, room)));
-  }
-
-  /** Begin an execution. */
-  begin(execution) {
-    this.execution = execution;
-    this._printed = 0;
-    this._stopped = this._pausing = false;
+    if (room > 0) this._send(frame('o', bytes.subarray(0, room)));
   }
 
   /** Say how much of the output was not kept; nothing more is printed by this execution. */
   endOutput() {
     const left = this._printed - OUTPUT_BYTES;
-    if (left > 0)
-      this.write(frame('o', Buffer.from(`\n[${left.toLocaleString('en-US')} bytes more were printed and not kept]\n`)));
-    this._printed = 0;
+    if (left <= 0) return;
+    this._send(frame('o', Buffer.from(`\n[${left.toLocaleString('en-US')} bytes more were printed and not kept]\n`)));
+  }
+
+  _mayGo() {
+    return !this._stopped && this._burst <= BURST_BYTES && !this._channel.isFull();
+  }
+
+  _flush() {
+    while (this._held.length && this._mayGo()) {
+      const data = this._held.shift();
+      if (this._burst === 0) setImmediate(() => this._endBurst());
+      this._burst += data.length;
+      this._send(data);
+    }
+    if (this._held.length || this._sent === null) return;
+    const sent = this._sent;
+    this._sent = null;
+    sent();
   }
 
   _endBurst() {
     this._burst = 0;
-    if (!this._stopped) this.execution?.drained?.();
+    this.drained();
+  }
+
+  _send(data) {
+    this._channel.writeBoth(markedHead(this._mark, data), data.subarray(PREFIX_BYTES));
   }
 
   _tell(word, pausing) {
     if (this._pausing === pausing) return;
     this._pausing = pausing;
-    this.write(frame(word));
+    this._send(frame(word));
   }
 }
 

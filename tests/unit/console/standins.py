@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import httpx
 from starlette.applications import Starlette
@@ -28,6 +28,7 @@ from microhost.micros.env import Environments
 from microhost.micros.events import Executions
 from microhost.micros.metrics import Memories
 from microhost.micros.owner import ensure_owner_token
+from microhost.micros.repositories import Repositories
 from microhost.micros.scheduler import Scheduler
 from microhost.records import Event, EventResult, ImportReport, Micro, Revision
 from microhost.settings import Settings
@@ -107,6 +108,8 @@ class InstallerStandIn:
     calls: list[tuple[str, date | None, bool, bytes]] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     sweeps: list[set[str]] = field(default_factory=list)
+    repositories: dict[str, tuple[dict[str, object], dict[str, str | bytes]]] = field(default_factory=dict)
+    fetching: asyncio.Event | None = None
 
     async def install(
         self,
@@ -127,6 +130,20 @@ class InstallerStandIn:
         if b"nothing" in requirements:
             raise InstallError("'nothing' was not found. Check its spelling in requirements.txt.")
         return f"deps{len(requirements):08d}{salt}", 1000
+
+    async def fetch(
+        self, build: str, *, url: str, ref: str, commit: str, bundle: BinaryIO | None
+    ) -> Mapping[str, object]:
+        """Give what `repositories` holds under the address."""
+        if self.fetching is not None:
+            await self.fetching.wait()
+        found = self.repositories.get(url)
+        if found is None:
+            raise InstallError(f"There is no public repository at {url}.")
+        told, files = found
+        if bundle is not None:
+            bundle.write(zip_of(files))
+        return told | ({"commit": commit} if commit else {})
 
     async def sweep(self, dependencies: Collection[str]) -> None:
         """Note the call."""
@@ -197,6 +214,7 @@ def build_host(data: Path, names: NameServer | None = None) -> Host:
         turns=turns,
         clock=now,
     )
+    catalog.sweep()
     deployer.sweep()
     catalog.load()
     accounts = Accounts(stores.meta, directory, clock=now)
@@ -212,6 +230,15 @@ def build_host(data: Path, names: NameServer | None = None) -> Host:
         catalog=catalog,
         deployer=deployer,
         environments=environments,
+        repositories=Repositories(
+            stores,
+            catalog=catalog,
+            deployer=deployer,
+            environments=environments,
+            schedules=schedules,
+            fetcher=installer,
+            places=(),
+        ),
         executions=executions,
         pool=pool,
         sender=Unsent(),

@@ -519,7 +519,7 @@ async def test_what_an_installation_prints_is_bounded(client: httpx.AsyncClient,
 async def test_a_long_phase_sends_signs_of_life(
     client: httpx.AsyncClient, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("microhost.console.deployments.STREAM_SILENCE_S", 0.01)
+    monkeypatch.setattr("microhost.console.telling.STREAM_SILENCE_S", 0.01)
     start = host.pool.start_revision
 
     async def slow(*values: Any) -> StartedStandIn:

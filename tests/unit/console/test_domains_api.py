@@ -10,7 +10,6 @@ from standins import Host
 
 from microhost.errors import ClientError
 from microhost.gateway.hosts import split_host
-from microhost.micros.domains import resolve
 from microhost.micros.names import check_domain
 from tests.name_server import NameServer
 
@@ -55,7 +54,12 @@ async def test_a_domain_leads_to_one_micro(host: Host, client: httpx.AsyncClient
 
 async def test_domains_are_known_again_after_a_start(host: Host, client: httpx.AsyncClient, at: str) -> None:
     await client.put(f"{at}/shop.example.org")
-    host.services.directory.remove_domain("shop.example.org")
+    found = host.services.directory.find_domain(b"shop.example.org")
+    assert found is not None
+    host.services.directory.remove_domain("shop.example.org", "another")
+    assert host.services.directory.find_domain(b"shop.example.org") is not None
+    host.services.directory.remove_domain("shop.example.org", found.micro.id)
+    assert host.services.directory.find_domain(b"shop.example.org") is None
     host.services.catalog.load()
     assert host.services.directory.find_domain(b"shop.example.org") is not None
 
@@ -112,20 +116,34 @@ async def test_a_domain_is_active_once_it_leads_here(
     assert shown[0]["state"] == "failed"
     assert not directory.is_active_domain(b"shop.example.org")
     assert (await client.post(f"{at}/other.example.org/check")).status_code == 404
-    assert resolve("localhost") >= {"127.0.0.1"}
-    assert resolve("192.0.2.1") == {"192.0.2.1"}
 
 
 async def test_a_domain_that_was_given_up_is_kept_for_its_project(
-    host: Host, client: httpx.AsyncClient, at: str
+    client: httpx.AsyncClient, at: str, name_server: NameServer
 ) -> None:
     await client.post("/projects", json={"name": "q"})
     await client.post("/projects/q/micros", json={"name": "m"})
-    await client.put(f"{at}/shop.example.org")
-    await client.put(f"{at}/blog.example.org")
-    await client.delete(f"{at}/shop.example.org")
+    for name in ("shop", "blog"):
+        name_server.zone[f"{name}.example.org"] = {"A": ["127.0.0.1"]}
+        await client.put(f"{at}/{name}.example.org")
+    await client.put(f"{at}/mistaken.example.org")  # it never led here
+    for name in ("shop", "mistaken"):
+        await client.delete(f"{at}/{name}.example.org")
     await client.delete("/projects/p/micros/m")
     for name in ("shop", "blog"):
         refused = await client.put(f"/projects/q/micros/m/domains/{name}.example.org")
         assert (refused.status_code, "was another project's until recently" in refused.text) == (409, True)
     assert (await client.put("/projects/p/micros/other/domains/shop.example.org")).status_code == 200
+    assert (await client.put("/projects/q/micros/m/domains/mistaken.example.org")).status_code == 200
+
+
+async def test_a_lookup_that_ends_after_its_domain_went_brings_nothing_back(
+    host: Host, client: httpx.AsyncClient, at: str, name_server: NameServer
+) -> None:
+    name_server.zone["shop.example.org"] = {"A": ["127.0.0.1"]}
+    await client.put(f"{at}/shop.example.org")
+    (before,) = host.stores.meta.domains.list_domains()
+    await client.delete(f"{at}/shop.example.org")
+    await host.services.domains.check(before)
+    assert host.services.directory.find_domain(b"shop.example.org") is None
+    assert not host.services.directory.is_active_domain(b"shop.example.org")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -194,6 +196,10 @@ class Hearer(Work):
     def __init__(self) -> None:
         super().__init__(MICRO)
         self.heard: list[bytes] = []
+        self.is_full = False
+
+    def executor_full(self, full: bool) -> None:
+        self.is_full = full
 
     def begin(self, stream: Stream) -> None:
         pass
@@ -234,32 +240,75 @@ def test_after_a_breach_nothing_that_an_executor_says_is_believed() -> None:
     asyncio.run(_break_the_contract())
 
 
-async def _break_the_contract() -> None:
+@contextlib.contextmanager
+def leased(home: Watcher) -> Iterator[Executor]:
+    """Make an executor without a process."""
     ours, theirs = socket.socketpair()
     freezer = os.open(os.devnull, os.O_RDWR)
     pipes = [os.pipe(), os.pipe()]
     lease = Lease(
         "x", "s", False, ours, pipes[0][0], pipes[1][0], freezer, os.open(os.devnull, os.O_RDWR), b"f", b"t"
     )
-    home, work = Watcher(), Hearer()
     executor = Executor(home, lease, asyncio.get_running_loop())
-    executor.run(work, 0.0)
-    executor.frame_received(b"h0\x00200", b"")
-    executor.frame_received(b"v", b"")
-    for late in (
-        b"d1",
-        b'f{"stage": "execution", "kind": "exception", "message": "late"}',
-        b"h2\x00200",
-        b"e",
-    ):
-        executor.frame_received(late, b"")
-    assert (work.heard, home.lost, executor.is_busy) == ([b"h0\x00200"], 1, True)
+    yield executor
     executor.ready.cancel()
     executor.finish(Evidence("killed", -9, None, None))
-    assert work.heard[1:] == [b"bad_response"]
     theirs.close()
     for each in (pipes[0][1], pipes[1][1]):
         os.close(each)
+
+
+async def _break_the_contract() -> None:
+    home, work = Watcher(), Hearer()
+    with leased(home) as executor:
+        executor.run(work, 0.0)
+        executor.frame_received(b"h0\x00200", b"")
+        executor.frame_received(b"v", b"")
+        for late in (
+            b"d1",
+            b'f{"stage": "execution", "kind": "exception", "message": "late"}',
+            b"h2\x00200",
+            b"e",
+        ):
+            executor.frame_received(late, b"")
+        assert (work.heard, home.lost, executor.is_busy) == ([b"h0\x00200"], 1, True)
+    assert work.heard[1:] == [b"bad_response"]
+
+
+def test_a_stream_that_goes_on_after_it_was_paused_breaks_the_contract() -> None:
+    asyncio.run(_go_on())
+
+
+async def _go_on() -> None:
+    home, slow, other = Watcher(), Hearer(), Hearer()
+    home.concurrency = 2
+    with leased(home) as executor:
+        executor.run(slow, 0.0)
+        executor.run(other, 0.0)
+        streams = list(executor.running())
+        streams[0].pause_reading()
+        for _ in range(4):
+            executor.frame_received(b"#\x00d0", bytes(BODY_BYTES_MAX))
+        assert home.lost == 0
+        executor.frame_received(b"#\x00d0", bytes(BODY_BYTES_MAX))
+        assert home.lost == 1
+    assert (slow.heard[-1], other.heard) == (b"bad_response", [b"crashed"])
+
+
+def test_who_begins_on_a_full_channel_is_told_so() -> None:
+    asyncio.run(_begin_on_a_full_channel())
+
+
+async def _begin_on_a_full_channel() -> None:
+    home, first, second = Watcher(), Hearer(), Hearer()
+    home.concurrency = 2
+    with leased(home) as executor:
+        executor.run(first, 0.0)
+        executor.channel_full(True)
+        executor.run(second, 0.0)
+        assert (first.is_full, second.is_full) == (True, True)
+        executor.channel_full(False)
+        assert (first.is_full, second.is_full) == (False, False)
 
 
 def test_the_status_of_a_crash_is_told() -> None:

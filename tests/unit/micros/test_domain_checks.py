@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -79,11 +81,22 @@ def test_one_without_an_address_waits_for_three_days() -> None:
 
 def test_silent_name_servers_take_nothing_away() -> None:
     trouble = Found(trouble="no answer within 3 s.")
-    assert judged(trouble, "active") == (
-        "active",
-        "The name servers could not be asked: no answer within 3 s.",
-    )
+    assert judged(trouble, "active") == ("active", "It could not be looked up: no answer within 3 s.")
     assert judged(trouble, "failed")[0] == "pending"
+
+
+def test_a_host_that_does_not_know_where_it_is_judges_nobody() -> None:
+    found = Found(frozenset((THEIRS,)))
+    verdict = judge(domain("active"), found, ours=frozenset(), authorities=frozenset(), now=NOW)
+    assert verdict.state == "active"
+    assert verdict.reason == "It could not be looked up: this server's own address is not known."
+
+
+def test_each_kind_of_address_must_lead_here() -> None:
+    assert judged(Found(frozenset(("198.51.100.2", "2001:db8::7")))) == (
+        "failed",
+        "'shop.example.org' points to 2001:db8::7, not to 198.51.100.2, 2001:db8::2. Change its AAAA record.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +141,8 @@ def test_the_nearest_caa_record_counts(server: NameServer) -> None:
     assert (found.issuers, found.issuers_at) == ({"near.example"}, "shop.example.org")
     server.zone["shop.example.org"] = {"CAA": ['0 issue ";"']}
     assert found_by(server, "a.shop.example.org").issuers == frozenset()
+    server.zone["shop.example.org"] = {"CAA": ['0 Issue "LetsEncrypt.org"', r'0 issue "a\\010b"']}
+    assert found_by(server, "a.shop.example.org").issuers == {"letsencrypt.org"}
     server.zone["shop.example.org"] = {"CAA": ['0 issuewild ";"']}
     assert found_by(server, "a.shop.example.org").issuers is None
 
@@ -136,3 +151,43 @@ def test_silence_is_a_trouble_and_not_an_answer(server: NameServer, monkeypatch:
     monkeypatch.setattr(domains, "DOMAIN_LOOKUP_S", 0.3)
     server.is_silent = True
     assert "no answer within 0.3 s" in found_by(server, "shop.example.org").trouble
+
+
+def test_a_slow_zone_has_no_more_time_than_others(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domains, "DOMAIN_LOOKUP_S", 0.5)
+    name = ".".join("a" * 40) + ".example.org"
+    server.zone[name] = {"A": ["198.51.100.2"]}
+    server.delay_s = 0.1
+    began = time.monotonic()
+    assert "no answer" in found_by(server, name).trouble
+    assert time.monotonic() - began < 3
+
+
+def own_addresses(server: NameServer, *names: str) -> Iterator[frozenset[str]]:
+    async def ask() -> list[frozenset[str]]:
+        checker = domains.DomainChecker(
+            cast(Any, None),
+            cast(Any, None),
+            own_names=names,
+            authorities=(),
+            clock=lambda: NOW,
+            servers=NameServers([server.address], port=server.port),
+        )
+        first = await checker.find_own()
+        server.is_silent = True
+        checker._own_at = -1e9  # a minute later
+        return [first, await checker.find_own()]
+
+    return iter(asyncio.run(ask()))
+
+
+def test_own_addresses_are_kept_when_the_name_servers_are_silent(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domains, "DOMAIN_LOOKUP_S", 0.3)
+    server.zone["micros.example.org"] = {"A": ["198.51.100.2"]}
+    assert list(own_addresses(server, "micros.example.org")) == [{"198.51.100.2"}] * 2
+    server.is_silent = False
+    assert list(own_addresses(server, "192.0.2.1", "localhost")) == [{"192.0.2.1", "127.0.0.1", "::1"}] * 2

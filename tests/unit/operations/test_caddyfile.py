@@ -67,6 +67,8 @@ NAMES = Names("micros.example.org", "console.example.org")
         ("BLOG.micros.example.org", True),
         ("database.micros.example.org", True),
         ("drive.micros.example.org", True),
+        ("go.micros.example.org", True),
+        ("button.micros.example.org", True),
         ("shop.example.com", True),
         ("nobody.micros.example.org", False),
         ("a.blog.micros.example.org", False),

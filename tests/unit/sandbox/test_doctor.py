@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import bwrap, cgroups, doctor, doctor_egress, plumbing, router, uplink
+from sandbox import bwrap, cgroups, doctor, doctor_egress, fetching, plumbing, router, uplink
 from sandbox.client import Guard
 from sandbox.doctor import Report, probe
 from tests.internet import Internet
@@ -167,3 +167,16 @@ def test_a_firewall_that_forwards_nothing_is_seen() -> None:
         assert seen.state == "degraded" and "'filter'" in seen.detail and "mh-*" in seen.advice
         plumbing.run_nft("flush ruleset\n" + closed % 'iifname "mh-*" accept; oifname "mh-*" accept;')
         assert doctor_egress.try_egress().state == "enforced"
+
+
+def test_a_machine_without_git_is_told_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "SYSTEM_PATH", "/nowhere")
+    told = {each.name: each for each in probe().guards}
+    assert (told["git"].state, "apt-get install git" in told["git"].advice) == ("degraded", True)
+
+
+def test_a_docker_that_does_not_answer_is_missing_with_the_next_step(tmp_path: Path) -> None:
+    found = {each.name: each for each in doctor.probe(docker_socket=str(tmp_path / "none")).guards}
+    assert found["containers"].state == "missing"
+    assert str(tmp_path / "none") in found["containers"].advice
+    assert "containers" not in {each.name for each in doctor.probe().guards}

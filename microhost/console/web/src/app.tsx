@@ -23,6 +23,7 @@ const ProjectKeys = lazy(() => import("./pages/project-keys"));
 const ProjectSettings = lazy(() => import("./pages/project-settings"));
 const MicroPage = lazy(() => import("./pages/micro/micro"));
 const BasePage = lazy(() => import("./pages/base/base"));
+const DeployPage = lazy(() => import("./pages/deploy/deploy"));
 const DrivePage = lazy(() => import("./pages/drive/drive"));
 
 /** The whole console. */
@@ -87,6 +88,9 @@ function Inside() {
           <Switch>
             <Route path="/">
               <Home />
+            </Route>
+            <Route path="/deploy">
+              <DeployPage />
             </Route>
             <Route path="/settings/*?">
               <Settings />

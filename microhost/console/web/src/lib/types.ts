@@ -46,6 +46,19 @@ export interface Micro {
   warnings: string[];
 }
 
+/** What a deployment of a public repository would be; all texts are its author's. */
+export interface Repository {
+  url: string;
+  branch: string;
+  commit: string;
+  name: string;
+  description: string;
+  runtime: string;
+  env: { key: string; description: string; value: string; required: boolean }[];
+  cron: string;
+  notes: string[];
+}
+
 export interface Deployment {
   id: string;
   number: number;
