@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +103,7 @@ def _client(socket_path: str) -> Iterator[Any]:
         import docker.errors
     except ImportError as error:
         raise OSError(MISSING_PACKAGE) from error
+    _knock(socket_path)
     try:
         client = docker.APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=REQUEST_S)
         try:
@@ -110,6 +112,16 @@ def _client(socket_path: str) -> Iterator[Any]:
             client.close()
     except docker.errors.DockerException as error:
         raise OSError(" ".join(str(error).split())[:400]) from error
+
+
+def _knock(socket_path: str) -> None:
+    """Be sure that somebody listens: the client's own complaint is long, and it leaves its socket open. Raises: OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.settimeout(REQUEST_S)
+        try:
+            knocking.connect(socket_path)
+        except OSError as error:
+            raise OSError(f"nobody answers: {error.strerror or error}") from error
 
 
 def find_version(socket_path: str) -> str:

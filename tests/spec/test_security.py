@@ -71,4 +71,6 @@ def test_every_guard_of_the_doctor_is_explained() -> None:
     _, _, levels = DOCUMENT.partition("### The levels of `insecure_sandbox`")
     table, _, _ = levels.partition("\n## ")
     explained = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))
-    assert sorted(explained) == sorted(each.name for each in doctor.probe(docker_socket="/nonexistent").guards)
+    assert sorted(explained) == sorted(
+        each.name for each in doctor.probe(docker_socket="/nonexistent").guards
+    )
