@@ -229,7 +229,7 @@ class Executor:
                 stream.frame_received(meta, body)
             else:
                 self._received_while_starting(meta)
-        except (ContractError, msgspec.MsgspecError, LookupError, ValueError) as error:
+        except (ContractError, msgspec.MsgspecError, LookupError, ValueError, RecursionError) as error:
             stream.guilty = stream.work is not None
             self.channel_violated(str(error))
 

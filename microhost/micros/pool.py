@@ -271,6 +271,9 @@ class Pools:
             return
         before, fleet.micro = fleet.micro, micro
         template = fleet.live
+        if template is not None and before.concurrency < micro.concurrency:
+            template.make_room(self.now())
+            self._run_queued(fleet, template, self.now())
         if template is not None and (before.memory_mb, before.egress) != (micro.memory_mb, micro.egress):
             fleet.live = None
             self._drain(template)

@@ -146,6 +146,13 @@ class Template:
         if executor not in self.idle:
             self.idle.append(executor)
 
+    def make_room(self, now: float) -> None:
+        """Take in those that have room now, because their Micro runs more at once."""
+        for executor in self.executors.values():
+            is_ready = executor.ready.done() and not (executor.lost or executor.gone or executor.cut)
+            if is_ready and executor.has_room and executor.is_busy:
+                self.rest(executor, now)
+
     def send_to_sleep(self, now: float) -> None:
         """Freeze what has been idle for a moment; end what has been idle for long."""
         for executor in list(self.idle):
@@ -179,7 +186,7 @@ class Template:
             executor = self.idle.pop()
             if executor.is_busy and not executor.has_room:
                 continue  # its Micro runs fewer at once now
-            if executor.is_quiet() and (not executor.frozen or executor.thaw()):
+            if executor.evidence is None and executor.is_quiet() and (not executor.frozen or executor.thaw()):
                 return executor
             executor.channel_closed()
         return None

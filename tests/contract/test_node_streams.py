@@ -261,3 +261,112 @@ def test_the_channel_alone_goes_on_to_be_one_execution_at_a_time(ready: StartNod
     answer = executor.request(target="/fast")
     assert (answer.body, answer.frames) == (b"/fast", [b"h2"])
     assert executor.stdout_so_far() == "begin /fast\n"
+
+
+GONE = """
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+module.exports = (request, response) => {
+  const kept = setInterval(() => {}, 1000);
+  response.on('close', () => clearInterval(kept));
+  if (request.url === '/sse') response.write('data');
+  if (request.url === '/request') {
+    request.on('close', () => { console.log('closed', request.aborted); response.end(); });
+    response.write('data');
+  }
+  if (request.url === '/drain') return (async () => {
+    for (let n = 0; n < 64; n += 1)
+      if (!response.write(Buffer.alloc(262144))) await new Promise((go) => response.once('drain', go));
+    response.end();
+  })();
+  if (request.url === '/forever') return new Promise(() => response.write('data'));
+};
+"""
+
+
+@pytest.mark.parametrize("path", ["/sse", "/request", "/drain", "/forever", "/silent"])
+def test_who_has_left_holds_no_place(ready: StartNode, path: str) -> None:
+    executor = ready(GONE)
+    executor.begin(target=path, stream=4)
+    executor.send(b"#\x04P")
+    executor.send(b"#\x04X")
+    executor.send(b"#\x04G")
+    seen = read_until(executor, lambda each: b"e" in kinds(each[4]))
+    assert printed(seen[4]) == (b"closed true\n" if path == "/request" else b"")
+
+
+def test_a_request_tells_that_its_client_has_left(ready: StartNode) -> None:
+    executor = ready(GONE)
+    executor.begin(target="/request")
+    assert executor.read_frame()[0][:1] == b"h"
+    executor.send(b"X")
+    assert executor.read_frame()[0] == b"e"
+    assert executor.stdout_so_far() == "closed true\n"
+
+
+@pytest.mark.parametrize("stream", [None, 0])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "require('stream').pipeline(require('fs').createReadStream('/nothing'), response, () => {});",
+        "response.write('part'); response.destroy();",
+        "response.destroy(new Error('x'));",
+        "request.socket.destroy();",
+    ],
+)
+def test_an_answer_that_the_code_destroys_is_no_response_at_once(
+    ready: StartNode, code: str, stream: int | None
+) -> None:
+    executor = ready("setInterval(() => {}, 1000);\n" + serving(code))
+    executor.begin(stream=stream)
+    fault = None
+    while fault is None:
+        meta, _ = executor.read_frame()
+        meta = meta if stream is None else meta[2:]
+        fault = json.loads(meta[1:]) if meta[:1] == b"f" else None
+    assert fault["kind"] == "no_response"
+    assert "destroyed the connection" in fault["message"]
+
+
+@pytest.mark.parametrize("stream", [None, 0])
+def test_what_a_listener_of_the_body_throws_is_an_exception(ready: StartNode, stream: int | None) -> None:
+    executor = ready(serving("request.on('data', () => { throw new Error('boom in data'); });"))
+    executor.begin("POST", complete=False, stream=stream)
+    executor.send((b"" if stream is None else b"#\x00") + b"D1", b"data")
+    meta = b"o"
+    while meta[:1] == b"o":  # its stack
+        meta, _ = executor.read_frame()
+        meta = meta if stream is None else meta[2:]
+    fault = json.loads(meta[1:])
+    assert (fault["kind"], "boom in data" in fault["message"]) == ("exception", True)
+    assert executor.at_end()
+
+
+def test_a_sentence_with_a_very_long_name_is_cut(ready: StartNode) -> None:
+    executor = ready(
+        """
+        const { App } = require('detalib');
+        const app = App(() => {});
+        app.lib.run(() => ({ ['x'.repeat(200_000)]: 1n }), 'long');
+        module.exports = app;
+        """
+    )
+    answer = executor.event(action="long")
+    assert answer.fault is not None
+    assert answer.fault["kind"] == "bad_result"
+    assert len(answer.fault["message"]) < 3000
+
+
+def test_what_is_no_output_is_refused_as_by_node_itself(ready: StartNode) -> None:
+    executor = ready(
+        serving(
+            """
+            let code = 'nothing was thrown';
+            try { process.stdout.write(123); } catch (error) { code = error.code; }
+            console.log('after');
+            response.end(code);
+            """
+        )
+    )
+    executor.begin(stream=0)
+    seen = read_until(executor, lambda each: has_ended(each[0]))
+    assert (seen[0][-1][1], printed(seen[0])) == (b"ERR_INVALID_ARG_TYPE", b"after\n")

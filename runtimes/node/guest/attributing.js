@@ -26,9 +26,11 @@ function attributeOutput() {
     const write = each.write;
     each.write = function (piece, encoding, done) {
       const stream = storage.getStore();
-      if (!stream || stream.execution === null) return write.call(this, piece, encoding, done);
+      const isText = typeof piece === 'string';
+      const isOurs = stream && stream.execution !== null && (isText || piece instanceof Uint8Array);
+      if (!isOurs) return write.call(this, piece, encoding, done);
       const told = typeof encoding === 'function' ? encoding : done;
-      stream.print(typeof piece === 'string' ? Buffer.from(piece, typeof encoding === 'string' ? encoding : 'utf8') : piece);
+      stream.print(isText ? Buffer.from(piece, typeof encoding === 'string' ? encoding : 'utf8') : piece);
       if (typeof told === 'function') process.nextTick(told);
       return true;
     };

@@ -9,7 +9,7 @@
 
 const fs = require('node:fs');
 const net = require('node:net');
-const { Splitter } = require('./frames');
+const { BrokenChannel, Splitter } = require('./frames');
 
 const DESCRIPTOR = 3;
 const FULL_BYTES = 256 * 1024;
@@ -25,6 +25,7 @@ class Channel {
       try {
         splitter.feed(piece, take);
       } catch (error) {
+        if (!(error instanceof BrokenChannel)) throw error;
         broken(error);
       }
     });

@@ -15,6 +15,7 @@ const { BODY_BYTES, BrokenChannel, COMPLETE, ENDED, MORE, NOTHING, frame } = req
 const { Fault, fromError } = require('./faults');
 
 const REQUEST_FIELDS = 9;
+const GONE_MS = 1000; // that work for a client who has left may go on to hold a place beside others
 const NUL = '\0';
 
 const prototype = http.ServerResponse.prototype;
@@ -79,7 +80,8 @@ class Exchange {
     this._ended = ended;
     this._over = false;
     this._gone = false;
-    this._pending = false; // what `answer` returned has not settled
+    this._promised = false; // `answer` returned a promise
+    this._pending = false; // which has not settled
     this._head = null; // the response's, until it was sent
     this._started = false;
     this._ending = false; // inside of `end`: pieces are held for the last frame
@@ -92,22 +94,20 @@ class Exchange {
 
   /** Let the user's code answer. */
   run(answer) {
-    let returned;
     try {
-      returned = answer(this.request, this.response);
+      const returned = answer(this.request, this.response);
+      if (typeof returned?.then !== 'function') return;
+      this._promised = this._pending = true;
+      returned.then(
+        () => {
+          this._pending = false;
+          this._endWhenDone();
+        },
+        (error) => this._fail(error),
+      );
     } catch (error) {
       this._fail(error);
-      return;
     }
-    if (typeof returned?.then !== 'function') return;
-    this._pending = true;
-    returned.then(
-      () => {
-        this._pending = false;
-        this._endWhenDone();
-      },
-      (error) => this._fail(error),
-    );
   }
 
   /** Take a `D` frame. */
@@ -124,9 +124,19 @@ class Exchange {
 
   /** Take an `X` frame: the client has gone. The code may go on; what it sends is dropped. */
   leave() {
+    if (this._gone || this._over) return;
     this._gone = true;
-    if (!this.request.complete) this.request.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
+    if (!this._responded) this.request.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
     this._socket.destroy(); // the response emits 'close'
+    this.drained(); // who waits to write more may go on: it is dropped
+    if (this._stream.number !== null) this._makeRoom();
+  }
+
+  /** Give the place to others: no exhausted loop will ever tell that nothing of a gone client's execution is left. */
+  _makeRoom() {
+    const end = () => this._over || this._finish(frame('e'));
+    if (this._pending) setTimeout(end, GONE_MS).unref();
+    else setImmediate(end); // after those who hear 'close'
   }
 
   /** Learn that the host reads again. */
@@ -152,6 +162,7 @@ class Exchange {
     const socket = new ClientSocket(fields);
     this._socket = socket;
     socket.on('error', () => {});
+    socket.once('close', () => this._cutOff());
     const request = new http.IncomingMessage(socket);
     this.request = request;
     request.method = fields[1];
@@ -258,8 +269,18 @@ class Exchange {
     }
   }
 
+  /** Learn that the connection is closed; by the code itself when the client is still there. */
+  _cutOff() {
+    if (this._gone || this._responded || this._over) return;
+    this._fail(new Fault('no_response', 'The app destroyed the connection before its answer was complete.'));
+  }
+
   _endWhenDone() {
-    if (this._over || !this._responded) return;
+    if (this._over) return;
+    if (!this._responded) {
+      if (this._gone && this._promised && !this._pending) this._finish(frame('e'));
+      return;
+    }
     if (!this._lastSent && !this._gone) this._sendLast();
     else if (!this._pending) this._finish(frame('e'));
   }

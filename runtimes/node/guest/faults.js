@@ -21,7 +21,7 @@ class Fault extends Error {
 
   /** Give the fields that a report and an `f` frame share. */
   document() {
-    return { kind: this.kind, message: this.message, traceback: this.text };
+    return { kind: this.kind, message: oneLine(this.message), traceback: this.text };
   }
 }
 
@@ -60,6 +60,11 @@ function userStack(error) {
   } catch {
     return '';
   }
+}
+
+/** Keep the beginning of a sentence that is too long: names in it are the user's. */
+function oneLine(text) {
+  return text.length > 2 * MESSAGE_CHARACTERS ? `${text.slice(0, 2 * MESSAGE_CHARACTERS)}...` : text;
 }
 
 /** Keep the head and the tail of a text that is too long. */

@@ -17,6 +17,7 @@ const { NUMBERED, Stream } = require('./stream');
 const { trustHost } = require('./trusting');
 
 const SHUTDOWN_MS = 2000;
+const LAST_WORD_MS = 500;
 const EXIT_BROKEN = 70;
 
 const [Q, W, D, X, E, T, M, C, P, G] = Buffer.from('QWDXETMCPG');
@@ -80,6 +81,17 @@ class Executor {
   }
 
   _takeFor(stream, meta, body) {
+    try {
+      this._act(stream, meta, body);
+    } catch (error) {
+      if (error instanceof BrokenChannel) throw error;
+      process.nextTick(() => {
+        throw error; // of a listener of the user's, which hears a body's pieces at once
+      });
+    }
+  }
+
+  _act(stream, meta, body) {
     const kind = meta[0];
     if (kind === Q) this._begin(stream, () => this._request(stream, meta, body));
     else if (kind === D) this._more(stream, meta[1] === LAST, body);
@@ -103,6 +115,7 @@ class Executor {
   }
 
   _begin(stream, execute) {
+    if (this._leaving) return;
     if (this._offer === null || stream.execution !== null) throw new BrokenChannel('an execution began inside another');
     execute();
   }
@@ -242,6 +255,7 @@ class Executor {
     }
     this._channel.expect(true);
     this._channel.flush(() => exit(1));
+    setTimeout(() => exit(1), LAST_WORD_MS); // the host may read no more
   }
 
   _leave(status) {

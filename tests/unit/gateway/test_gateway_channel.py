@@ -295,6 +295,19 @@ async def _go_on() -> None:
     assert (slow.heard[-1], other.heard) == (b"bad_response", [b"crashed"])
 
 
+def test_a_fault_that_is_nested_without_end_breaks_the_contract() -> None:
+    asyncio.run(_nest())
+
+
+async def _nest() -> None:
+    home, work = Watcher(), Hearer()
+    with leased(home) as executor:
+        executor.run(work, 0.0)
+        executor.frame_received(b'f{"stage":"execution","zz":' + b"[" * 60_000 + b"]" * 60_000 + b"}", b"")
+        assert home.lost == 1
+    assert work.heard == [b"bad_response"]
+
+
 def test_who_begins_on_a_full_channel_is_told_so() -> None:
     asyncio.run(_begin_on_a_full_channel())
 
