@@ -124,6 +124,9 @@ class ContainerSandbox(Sandbox):
             peer.close()
             raise GuestError("somebody else than the guest connected")
         self._take_template(pid)
+        if parent_of(pid) != first:  # it died, and its number may be another's
+            peer.close()
+            raise GuestError("the guest died")
         return peer
 
     async def _furnish(self, first: int, described: ContainerPolicy) -> None:
@@ -137,11 +140,13 @@ class ContainerSandbox(Sandbox):
         await means.mounter.dress(self._namespace, slots=policy.SLOTS, shown=shown, identities=identities)
         place = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._network = await means.networks.furnish(place)
+            network = await means.networks.furnish(place)
         finally:
             os.close(place)
         if self.state in ("ending", "gone"):
+            await means.networks.close(network)
             raise GuestError("the sandbox was ended")
+        self._network = network
         await self._open_network()
         self._check_network()
 
