@@ -52,6 +52,7 @@ from sandbox.wire import Record
 from sandbox.workers import MountError
 
 BACKLOG = 1024
+RUN = "/run"  # root's own, and the same for the daemon of Docker
 LOOPBACK = "127.0.0.1"
 DRAIN_S = 12.0
 HOST_RETRY_S = 0.1
@@ -110,6 +111,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
             runtime=settings.runtime,
             door_names=settings.door_names,
         )
+        place = _container_place(premises) if settings.driver == "docker" else None
         listeners = _listen_all(settings)
         wire.close(list(_open_files(settings).values()))
     except (PremisesError, activation.ActivationError, OSError) as error:
@@ -122,7 +124,7 @@ def run(settings: WardenSettings, host_argv: list[str]) -> int:
     os.umask(0o022)
     kernel.name_process("microhost-warden")
     try:
-        return asyncio.run(Warden(settings, premises, listeners, host_argv).main())
+        return asyncio.run(Warden(settings, premises, listeners, host_argv, place).main())
     finally:
         if not clear_tree(premises.tree):
             _log("processes of a sandbox could not be ended; the next start tries again")
@@ -137,6 +139,7 @@ class Warden:
         premises: Premises,
         listeners: Mapping[str, socket.socket],
         host_argv: list[str],
+        place: ContainerPlace | None = None,
     ) -> None:
         self._settings = settings
         self._premises = premises
@@ -170,7 +173,7 @@ class Warden:
             emit=self._emit,
             log=_log,
             containers=Containers(str(settings.docker_socket), premises.tree) if is_docker else None,
-            place=_container_place(premises) if is_docker else None,
+            place=place,
         )
         self._builds = Builds(
             premises,
@@ -637,10 +640,19 @@ class Warden:
 
 
 def _container_place(premises: Premises) -> ContainerPlace:
-    """Take a directory that root alone can change, and note what the engine must show: no host runs yet that could exchange it."""
-    meetings = Path("/run", premises.tree.name)
+    """Take a directory that root alone can change, and note what the engine must show: no host runs yet that could exchange it.
+
+    Raises: PremisesError.
+    """
+    meetings = Path(RUN, premises.tree.name)
     shutil.rmtree(meetings, ignore_errors=True)
-    meetings.mkdir(mode=0o711)
+    try:
+        meetings.mkdir(mode=0o711)
+    except OSError as error:
+        raise PremisesError(
+            f"Cannot make '{meetings}', where containers meet the warden: {error.strerror}; start microhost as root, or let its "
+            f"service write there (systemd: ReadWritePaths={RUN})."
+        ) from error
     return ContainerPlace(
         meetings=meetings,
         enter=(premises.runtime / "python" / "enter.py").read_text(encoding="utf-8"),
