@@ -15,6 +15,7 @@ from typing import Any
 import docker
 import pytest
 
+from sandbox import nodes
 from sandbox.client import WardenError
 from sandbox.container_policy import LABEL
 from sandbox.premises import tree_name
@@ -356,6 +357,12 @@ def test_a_deployed_micro_answers_uses_its_base_and_is_ended_at_its_deadline(
         assert micro.call("/").text == "hello"
         assert micro.call("/sleep").status_code == 502
         assert micro.call("/").text == "hello"
+        if nodes.find():
+            other = host.new_micro(host.new_project("crate")["id"], "crate", runtime="node")
+            other.must_deploy(
+                zip_files({"index.js": "module.exports = (q, s) => s.end('hello from ' + process.getuid())"})
+            )
+            assert other.call("/").text == "hello from 1000"
         guards = {each["name"]: each for each in host.get("/doctor")["guards"]}
         assert guards["containers"]["state"] == "degraded"
         assert "filter of system calls alone" in guards["containers"]["detail"]
