@@ -13,12 +13,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from sandbox import container_policy
@@ -45,8 +47,8 @@ class Engine:
 class Containers(Workers):
     """Make and remove the containers of one data directory. `start` once, `prepare` once; then `make`, `remove` each."""
 
-    def __init__(self, socket_path: str, tree: Tree) -> None:
-        """Speak with the daemon that listens at `socket_path`."""
+    def __init__(self, socket_path: str, tree: Tree, meetings: Path) -> None:
+        """Speak with the daemon that listens at `socket_path`; `meetings` goes when the warden was killed."""
         self._place = {"socket": socket_path, "tree": tree.name}
         self._engine: Engine | None = None
         super().__init__(
@@ -55,7 +57,7 @@ class Containers(Workers):
                 jobs=_JOBS,
                 job_s=JOB_S,
                 prepare=_load_client,
-                on_orphaned=functools.partial(_clear_after, socket_path, tree),
+                on_orphaned=functools.partial(_clear_after, socket_path, tree, meetings),
             )
         )
 
@@ -211,9 +213,10 @@ def _remove_all(client: Any, tree: str) -> None:
             continue
 
 
-def _clear_after(socket_path: str, tree: Tree) -> None:
+def _clear_after(socket_path: str, tree: Tree, meetings: Path) -> None:
     """End what a killed warden has left."""
     tree.group("micros").kill()
+    shutil.rmtree(meetings, ignore_errors=True)
     with _client(socket_path) as client:
         _remove_all(client, tree.name)
 

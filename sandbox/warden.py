@@ -172,7 +172,9 @@ class Warden:
             import_s=settings.import_s,
             emit=self._emit,
             log=_log,
-            containers=Containers(str(settings.docker_socket), premises.tree) if is_docker else None,
+            containers=Containers(str(settings.docker_socket), premises.tree, place.meetings)
+            if place
+            else None,
             place=place,
         )
         self._builds = Builds(

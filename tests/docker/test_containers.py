@@ -275,6 +275,7 @@ def test_a_killed_warden_leaves_nothing_running(new_lab: NewLab, client: docker.
     os.kill(lab.process.pid or 0, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, pids)), "the processes of the container to end")
     wait_until(lambda: not containers_of(client, lab.data), "the container to be removed")
+    assert not Path("/run", tree_name(lab.data)).exists()
 
 
 def test_the_next_start_removes_what_warden_and_workers_left(
