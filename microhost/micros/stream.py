@@ -11,7 +11,7 @@ Theory of operation
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -31,7 +31,7 @@ _ENDED = ord("2")
 
 
 class _FaultFrame(msgspec.Struct, frozen=True):
-    stage: str
+    stage: Literal["import", "startup", "execution"]
     kind: str
     message: str
     traceback: str = ""

@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from tests.driving import Host, Micro, wait_until, zip_files
-from tests.slowness import slow
 
 CALLER = """
 import json, socket, time, urllib.error, urllib.request
@@ -151,14 +150,12 @@ def own_micro(own_host: Host) -> Micro:
 
 
 def test_it_works_again_within_2_s_of_a_kill_9_of_the_host(own_host: Host, own_micro: Micro) -> None:
-    took_s = []
     for _ in range(3):
         assert answers(own_micro, "http://database.deta.sh/v1/project/name")
         own_host.kill_host_process()
         begun = time.monotonic()
         wait_until(lambda: _try(own_micro), "an answer inside after the kill", timeout_s=5)
-        took_s.append(time.monotonic() - begun)
-    assert sorted(took_s)[1] < slow(2.0), took_s
+        assert time.monotonic() - begun < 2.0
 
 
 def test_no_call_from_inside_fails_while_the_host_is_replaced(own_host: Host, own_micro: Micro) -> None:

@@ -295,15 +295,19 @@ async def _go_on() -> None:
     assert (slow.heard[-1], other.heard) == (b"bad_response", [b"crashed"])
 
 
+def test_a_fault_of_an_unknown_stage_breaks_the_contract() -> None:
+    asyncio.run(_tell(b'f{"stage": "lunch", "kind": "exception", "message": "late"}'))
+
+
 def test_a_fault_that_is_nested_without_end_breaks_the_contract() -> None:
-    asyncio.run(_nest())
+    asyncio.run(_tell(b'f{"stage":"execution","zz":' + b"[" * 60_000 + b"]" * 60_000 + b"}"))
 
 
-async def _nest() -> None:
+async def _tell(fault: bytes) -> None:
     home, work = Watcher(), Hearer()
     with leased(home) as executor:
         executor.run(work, 0.0)
-        executor.frame_received(b'f{"stage":"execution","zz":' + b"[" * 60_000 + b"]" * 60_000 + b"}", b"")
+        executor.frame_received(fault, b"")
         assert home.lost == 1
     assert work.heard == [b"bad_response"]
 
