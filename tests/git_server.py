@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.driving import Host
 
 ENVIRONMENT = {
     "PATH": os.defpath + ":/usr/bin:/bin",
@@ -18,6 +21,24 @@ ENVIRONMENT = {
     **{f"GIT_{who}_NAME": "Ada" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "ada@example.org" for who in ("AUTHOR", "COMMITTER")},
 }
+
+
+@contextlib.contextmanager
+def serving_repositories(folder: Path) -> Iterator[GitServer]:
+    """Run a server for as long as the block lasts."""
+    server = GitServer(folder)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def host_that_fetches(server: GitServer, data: Path) -> Iterator[Host]:
+    """Run a host that may fetch from a server of a test's."""
+    host = Host(data, environment={"MICROHOST_BUTTON_ALLOW": server.origin})
+    yield host
+    assert host.stop() == 0, host.tail()
 
 
 class Repository:

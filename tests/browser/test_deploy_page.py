@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import EXPECT_MS, VIEW
 from tests.browsing import find_barriers
 from tests.driving import Host
-from tests.git_server import GitServer
+from tests.git_server import GitServer, host_that_fetches, serving_repositories
 
 LIVE_MS = 60_000.0
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -35,18 +35,15 @@ DETA_JSON = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
-    running = GitServer(tmp_path_factory.mktemp("repositories"))
-    yield running
-    running.close()
+    with serving_repositories(tmp_path_factory.mktemp("repositories")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, server: GitServer) -> Iterator[Host]:
     """A host that may fetch from the test's server."""
-    data = tmp_path_factory.mktemp("button") / "data"
-    running = Host(data, environment={"MICROHOST_BUTTON_ALLOW": server.origin})
-    yield running
-    assert running.stop() == 0, running.tail()
+    with host_that_fetches(server, tmp_path_factory.mktemp("button") / "data") as running:
+        yield running
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.driving import Host, Micro, parse_events, wait_until
-from tests.git_server import GitServer
+from tests.git_server import GitServer, host_that_fetches, serving_repositories
 
 APP = """
 import os
@@ -32,18 +32,15 @@ DETA_JSON = json.dumps(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
-    running = GitServer(tmp_path_factory.mktemp("repositories"))
-    yield running
-    running.close()
+    with serving_repositories(tmp_path_factory.mktemp("repositories")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def button_host(tmp_path_factory: pytest.TempPathFactory, server: GitServer) -> Iterator[Host]:
     """A host that may fetch from the test's server."""
-    data = tmp_path_factory.mktemp("button") / "data"
-    running = Host(data, environment={"MICROHOST_BUTTON_ALLOW": server.origin})
-    yield running
-    assert running.stop() == 0, running.tail()
+    with host_that_fetches(server, tmp_path_factory.mktemp("button") / "data") as running:
+        yield running
 
 
 def look(host: Host, repo: str) -> httpx.Response:

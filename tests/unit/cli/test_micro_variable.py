@@ -18,7 +18,7 @@ SHOWN = {
     "runtime": "python3.11",
     "path": "x",
 }
-INFO = {"id": "real", "name": "blog", "project": "work", "runtime": "nodejs20.x"}
+INFO = {"id": "real", "name": "blog", "project": "blogs", "runtime": "nodejs20.x"}
 
 
 @pytest.fixture
@@ -64,6 +64,6 @@ def test_no_micro_is_made_meanwhile() -> None:
 
 
 def test_a_directory_finds_its_micro_after_its_project_was_renamed(root: Path) -> None:
-    assert micro_directory.get(root, {}).address == "/projects/work/micros/real"  # as the original wrote it
+    assert micro_directory.get(root, {}).address == "/projects/blogs/micros/real"  # as the original wrote it
     linked = micro_directory.link(root, SHOWN, server="http://s")
     assert (linked.project, linked.address) == ("p", "/projects/abcdefgh/micros/new")
