@@ -88,6 +88,7 @@ class Executor:
         "lost",
         "output",
         "ready",
+        "serves",
         "spare",
     )
 
@@ -106,6 +107,7 @@ class Executor:
         self._solo = Stream(self, self._channel, None)
         self._shared: dict[int, Stream] = {}  # those that run, by number
         self.ready: asyncio.Future[GuestReport] = loop.create_future()
+        self.serves = False  # whoever leased it knows that it is ready
         self.deadline = NEVER
         self.idle_since = 0.0
         self.frozen = False

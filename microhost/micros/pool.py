@@ -551,6 +551,7 @@ class Pools:
             async with shedding(executor.output):
                 await executor.ready
             executor.deadline = NEVER
+            executor.serves = True
             return executor, executor.output.take()
         finally:
             template.leasing -= 1

@@ -93,8 +93,8 @@ class Template:
 
     @property
     def ready_count(self) -> int:
-        """Count the executors that serve or could."""
-        return len(self.executors) - self.leasing_executors
+        """Count the executors that serve or could: ready ones whose lease is not still on its way to who asked for it."""
+        return sum(each.serves for each in self.executors.values())
 
     @property
     def leasing_executors(self) -> int:
