@@ -1,20 +1,24 @@
-"""Make the machine's kernel, its first file system and its disk out of Debian packages, once for each list of them.
+"""Make a machine's kernel, its first file system and its disk out of Debian packages, once for each recipe.
 
 Theory of operation
     Everything comes from the machine's own apt, by its sources, proxies and keys; no address stands here. The kernel is the
     one of Debian's cloud images, unpacked and never installed. It knows ext4, but its drivers of virtual disks are modules,
     so a small first file system (a static busybox, the modules, guest/init) loads them. The root file system is made by mmdebstrap
     and poured into an ext4 file by mke2fs. What is made is named by a hash of all that it is made of, under `.cache/vm/`.
+    A recipe says what the disk holds: that of the suites is here, that of a clean server beside its test (server.py).
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +66,26 @@ class Image:
     root: Path
 
 
-def get_image(cache: Path) -> Image:
-    """Give the image, made now when it is not there.
+@dataclass(frozen=True)
+class Recipe:
+    """Say what a root file system holds: a variant of mmdebstrap's, packages, what is typed as root in it, what is written into it.
+
+    `typed` commands reach the machine's own sources of packages, as they would on a machine with a network.
+    """
+
+    packages: tuple[str, ...]
+    settle: Callable[[Path], None]
+    variant: str = "apt"
+    typed: tuple[str, ...] = ()
+
+
+def get_image(cache: Path, recipe: Recipe | None = None) -> Image:
+    """Give the image (that of the suites when no recipe is told), made now when it is not there.
 
     Raises: RuntimeError, subprocess.SubprocessError when a package or a tool is missing.
     """
-    place = cache / _name()
+    recipe = recipe or Recipe(tuple(packages()), settle_suite)
+    place = cache / _name(recipe)
     image = Image(place / "vmlinuz", place / "first.cpio.gz", place / "root.ext4")
     if not image.root.exists():
         shutil.rmtree(place, ignore_errors=True)
@@ -76,6 +94,7 @@ def get_image(cache: Path) -> Image:
             _make(
                 Path(making),
                 Image(*(Path(making) / each.name for each in (image.kernel, image.first, image.root))),
+                recipe,
             )
             place.mkdir()
             for each in (image.kernel, image.first, image.root):
@@ -84,17 +103,19 @@ def get_image(cache: Path) -> Image:
 
 
 def packages() -> list[str]:
-    """Give the packages of the root file system."""
+    """Give the packages of the suites' root file system."""
     lines = (line.partition("#")[0].strip() for line in PACKAGES.read_text().splitlines())
     return [line for line in lines if line]
 
 
-def _name() -> str:
-    parts = [Path(__file__), PACKAGES, *sorted(each for each in GUEST.iterdir() if each.is_file())]
-    return hashlib.sha256(b"\0".join(each.read_bytes() for each in parts)).hexdigest()[:16]
+def _name(recipe: Recipe) -> str:
+    parts = [Path(__file__), *sorted(each for each in GUEST.iterdir() if each.is_file())]
+    told = [*recipe.packages, recipe.variant, *recipe.typed, inspect.getsource(recipe.settle)]
+    content = [*(each.read_bytes() for each in parts), *(each.encode() for each in told)]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
-def _make(making: Path, image: Image) -> None:
+def _make(making: Path, image: Image, recipe: Recipe) -> None:
     if os.geteuid() != 0:
         raise RuntimeError(
             "The machine's disk can only be made by root: its files belong to root and others."
@@ -106,7 +127,7 @@ def _make(making: Path, image: Image) -> None:
     _run("depmod", "-b", unpacked, version)
     os.rename(unpacked / "boot" / f"vmlinuz-{version}", image.kernel)
     _make_first(unpacked, version, image.first)
-    _make_root(making / "root", unpacked / "lib/modules", image.root)
+    _make_root(making / "root", unpacked / "lib/modules", image.root, recipe)
 
 
 def _kernel_package() -> str:
@@ -148,21 +169,23 @@ def _make_first(unpacked: Path, version: str, made: Path) -> None:
     made.write_bytes(subprocess.run(["gzip", "-1"], input=archive, stdout=subprocess.PIPE, check=True).stdout)
 
 
-def _make_root(root: Path, modules: Path, made: Path) -> None:
+def _make_root(root: Path, modules: Path, made: Path, recipe: Recipe) -> None:
     options = [
         line
         for line in _run("apt-config", "dump").splitlines()
         if line.startswith("Acquire::") and '"";' not in line
     ]
     _run(
-        "mmdebstrap", "--mode=root", "--variant=apt", f"--include={','.join(packages())}", "--format=directory",
+        "mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--include={','.join(recipe.packages)}", "--format=directory",
         *(f"--aptopt={each}" for each in options if "IndexTargets" not in each),
         '--dpkgopt=path-exclude=/usr/share/doc/*', '--dpkgopt=path-exclude=/usr/share/locale/*', '--dpkgopt=path-exclude=/usr/share/man/*',
         f"--customize-hook=cp -a {modules} \"$1/usr/lib/\"",
         f"--customize-hook=chroot \"$1\" useradd -m -u {PERSON_UID} -s /bin/bash {PERSON}",
+        *(f"--customize-hook=DEBIAN_FRONTEND=noninteractive chroot \"$1\" sh -ec {shlex.quote(each)}" for each in recipe.typed),
         _codename(), root, *_sources(),
     )  # fmt: skip
     _settle(root)
+    recipe.settle(root)
     with made.open("wb") as file:
         file.truncate(ROOT_BYTES)
     _run(
@@ -184,12 +207,22 @@ def _make_root(root: Path, modules: Path, made: Path) -> None:
 
 
 def _settle(root: Path) -> None:
-    """Write what a machine of one purpose needs."""
+    """Write what a machine without a network needs, and take away what would only cost it time."""
     (root / "etc/hostname").write_text("vm\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost vm\n::1 localhost\n")
     (root / "etc/fstab").write_text("")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text("")
+    units = root / "etc/systemd/system"
+    for each in MASKED:
+        (units / each).unlink(missing_ok=True)
+        (units / each).symlink_to("/dev/null")
+    (units / "default.target").unlink(missing_ok=True)
+    (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
+
+
+def settle_suite(root: Path) -> None:
+    """Write what the machine of the suites needs: its order's reader, and a user with a range of ids and a session."""
     for name in ("subuid", "subgid"):
         (root / "etc" / name).write_text(f"{PERSON}:100000:65536\n")
     linger = root / "var/lib/systemd/linger"
@@ -203,11 +236,6 @@ def _settle(root: Path) -> None:
     wants = units / "multi-user.target.wants"
     wants.mkdir(exist_ok=True)
     (wants / "suite.service").symlink_to("../suite.service")
-    for each in MASKED:
-        (units / each).unlink(missing_ok=True)
-        (units / each).symlink_to("/dev/null")
-    (units / "default.target").unlink(missing_ok=True)
-    (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
 
 
 def _sources() -> list[str]:

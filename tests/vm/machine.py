@@ -119,12 +119,27 @@ def start(
         f"file={order}",
         f"file={place / 'results.tar'}",
     ]
+    ports = [
+        "-chardev", f"stdio,id=output,logfile={place / 'output.txt'}", "-serial", "chardev:output",
+    ]  # fmt: skip
+    return switch_on(image, drives, place, [*ports, *more])
+
+
+def switch_on(
+    image: Image,
+    drives: Sequence[str],
+    place: Path,
+    more: Sequence[str],
+    *,
+    processors: int = PROCESSORS,
+    memory_mib: int = MEMORY_MIB,
+) -> subprocess.Popen[bytes]:
+    """Switch a machine with these disks and devices on; its first serial port is `place`/console.txt."""
     command = [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", str(PROCESSORS),
-        "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot", "-device", "virtio-rng-pci",
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", str(processors),
+        "-m", str(memory_mib), "-nodefaults", "-display", "none", "-no-reboot", "-device", "virtio-rng-pci",
         "-kernel", str(image.kernel), "-initrd", str(image.first), "-append", COMMAND_LINE,
-        "-serial", f"file:{place / 'console.txt'}", "-chardev", f"stdio,id=output,logfile={place / 'output.txt'}",
-        "-serial", "chardev:output",
+        "-serial", f"file:{place / 'console.txt'}",
         *(part for each in drives for part in ("-drive", f"{each},format=raw,if=virtio,cache=unsafe")),
         *more,
     ]  # fmt: skip
