@@ -90,9 +90,9 @@ IN_CONTAINERS := tests/escapes/test_deaths.py tests/escapes/test_groups.py tests
   tests/escapes/test_lifecycle.py $(addprefix tests/escapes/test_iso_,doors.py egress.py neighbours.py through_the_warden.py trust.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 
-test-vm: setup  ## doctor and the suites of escapes and limits in a machine of its own, with control groups version 2
+test-vm: setup  ## doctor, the suites of escapes and limits, and docs/server.md typed through, in machines of their own with systemd
 	$(RUN) python -m tests.vm $(VM)
-	$(if $(VM),,TEST_SLOWNESS=4 $(RUN) pytest -q -s -m long tests/durability/test_power_cuts.py)
+	$(if $(VM),,TEST_SLOWNESS=4 $(RUN) pytest -q -s -m long tests/durability/test_power_cuts.py tests/vm/test_server_page.py)
 
 fuzz: setup  ## what reads strangers' bytes, fuzzed by coverage: FUZZ_SECONDS (60) for each of frames, heads, zip, cron
 	@$(UV) sync -q --frozen --all-groups --inexact
