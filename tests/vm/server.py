@@ -9,7 +9,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -96,13 +95,16 @@ class Server:
             made, [f"file={made.root},snapshot=on", f"file={disk},snapshot=on"], place, [*ports, "-nic", "none"],
             processors=PROCESSORS, memory_mib=MEMORY_MIB,
         )  # fmt: skip
+        self._consoles: list[Console] = []
         try:
-            self.root, self.person = (Console(path, place / f"{name}.txt") for name, path in names.items())
-            for each in (self.root, self.person):
+            for name, path in names.items():
+                self._consoles.append(Console(path, place / f"{name}.txt"))
+            for each in self._consoles:
                 each.enter(BOOT_S)
         except BaseException:
             self.stop()
             raise
+        self.root, self.person = self._consoles
 
     @staticmethod
     def _bring(place: Path, cache: Path) -> Path:
@@ -119,9 +121,8 @@ class Server:
 
     def stop(self) -> None:
         """Cut its power."""
-        for each in ("root", "person"):
-            with contextlib.suppress(AttributeError):
-                getattr(self, each).close()
+        for each in self._consoles:
+            each.close()
         self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None

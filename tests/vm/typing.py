@@ -46,13 +46,7 @@ class Console:
         self._transcript = transcript
         self._pending = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._socket = socket.socket(socket.AF_UNIX)
-        deadline = time.monotonic() + CONNECT_S
-        while not path.exists():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no machine made '{path.name}' within {CONNECT_S:.0f} s")
-            time.sleep(0.05)
-        self._socket.connect(str(path))
+        self._socket = _connect(path)
 
     def enter(self, within_s: float) -> None:
         """Wait for the shell, and make it answer in our way. Raises: TimeoutError."""
@@ -108,3 +102,18 @@ class Console:
         with self._transcript.open("a") as file:
             file.write(text)
         self._pending += text
+
+
+def _connect(path: Path) -> socket.socket:
+    deadline = time.monotonic() + CONNECT_S
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(path))
+        except OSError:  # not made yet, or nobody listens yet
+            connection.close()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no machine made '{path.name}' within {CONNECT_S:.0f} s") from None
+            time.sleep(0.05)
+        else:
+            return connection
