@@ -14,6 +14,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
+	@.venv/bin/python -m compileall -q microhost sandbox
 
 test: DEBIAN_PACKAGES += zsh uidmap slirp4netns caddy curl
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl docker.io

@@ -55,10 +55,8 @@ BACKLOG = 1024
 RUN = "/run"  # root's own, and the same for the daemon of Docker
 LOOPBACK = "127.0.0.1"
 DRAIN_S = 12.0
-HOST_RETRY_S = 0.1
+HOST_RETRY_S = 0.1  # after a host that served, however often: it must be back within 2 s
 HOST_RETRY_LONGEST_S = 10.0
-HOST_RETRY_SERVED_LONGEST_S = 0.8  # a host that served must be back within 2 s, killed as often as may be
-HOST_STEADY_S = 30.0
 HOST_WEIGHT, MICROS_WEIGHT = 400, 100
 MACHINE_SHARE = 0.9
 PRIORITY = -10
@@ -368,9 +366,7 @@ class Warden:
             return
         if any(each.state in ("starting", "serving") for each in self._hosts):
             return
-        steady = time.monotonic() - host.started_at > HOST_STEADY_S
-        longest_s = HOST_RETRY_SERVED_LONGEST_S if host.has_served else HOST_RETRY_LONGEST_S
-        self._retry_s = HOST_RETRY_S if steady else min(2 * self._retry_s, longest_s)
+        self._retry_s = HOST_RETRY_S if host.has_served else min(2 * self._retry_s, HOST_RETRY_LONGEST_S)
         _log(f"the host ended with status {host.status}; a new one starts in {self._retry_s:.1f} s")
         asyncio.get_running_loop().call_later(self._retry_s, self._restart_host)
 
