@@ -26,7 +26,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
