@@ -42,9 +42,10 @@ from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
 from sandbox.interpreters import default as default_interpreter
 from sandbox.networks import Networks
+from sandbox.orders import ContainerPlace, Means, Order, SandboxError
 from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
-from sandbox.sandboxes import ContainerPlace, Means, Order, Sandbox, SandboxError
+from sandbox.sandboxes import Sandbox
 from sandbox.slots import Identity, Mounter, identify
 from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
