@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "microhost-test"
 BARE = "microhost-bare"  # without a range
 DELEGATED = "delegated-"
+NETWORKS = Path("/run/netns")
 # Many: the suites name ids of their own, which shall be mapped, too.
 FIRST_ID, ID_COUNT = 1_000_000, 500_000
 KEPT = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE", "TEST_SLOWNESS")
@@ -113,6 +114,7 @@ def run(
                 delegation.join()
                 visible.make_private()
                 _open_tun(place)
+                NETWORKS.mkdir(exist_ok=True)
                 visible.show(shown)
                 _become(who, inside=inside, one_id=one_id)
                 kernel.die_with_parent(parent)
@@ -147,6 +149,10 @@ def _become(who: pwd.struct_passwd, *, inside: bool, one_id: bool) -> None:
         rootless.find_range = lambda *_: None
     if inside:
         rootless.enter()
+        # tests/internet.py makes networks: their names, and a network to return to from them, must be the user's own
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(NETWORKS)], check=True)
+        kernel.leave_network()
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def _environment(who: pwd.struct_passwd, place: Path) -> dict[str, str]:
