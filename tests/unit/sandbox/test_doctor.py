@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,6 +59,20 @@ def leftovers() -> list[str]:
     return groups + [
         each for each in os.listdir(tempfile.gettempdir()) if each.startswith("microhost-doctor-")
     ]
+
+
+def test_a_warden_that_may_not_enter_a_sandbox_is_said() -> None:
+    """An outer container with SYS_ADMIN alone: sandboxes start, and none can be used."""
+    without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+    told = subprocess.run(
+        [*without, str(Path(sys.executable).with_name("microhost")), "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=slow(30),
+    )
+    assert told.returncode == 1
+    assert "missing   user_namespaces         a sandbox starts, but the warden may not enter it" in told.stdout
+    assert "capability SYS_PTRACE" in told.stdout
 
 
 def test_its_text_has_one_line_for_each_guard_and_a_verdict(report: Report) -> None:
