@@ -61,9 +61,16 @@ def leftovers() -> list[str]:
     ]
 
 
-def test_a_warden_that_may_not_enter_a_sandbox_is_said() -> None:
-    """An outer container with SYS_ADMIN alone: sandboxes start, and none can be used."""
-    without = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+@pytest.mark.parametrize(
+    ("capability", "said"),
+    [
+        ("sys_ptrace", "missing   user_namespaces         a sandbox starts, but the warden may not enter it"),
+        ("net_admin", "missing   egress                  a sandbox cannot get a network: "),
+    ],
+)
+def test_a_right_that_an_outer_container_withholds_is_said(capability: str, said: str) -> None:
+    """With SYS_ADMIN alone sandboxes start, and none of them can be used."""
+    without = ["setpriv", "--bounding-set", f"-{capability}", "--inh-caps", f"-{capability}"]
     told = subprocess.run(
         [*without, str(Path(sys.executable).with_name("microhost")), "doctor"],
         capture_output=True,
@@ -71,8 +78,8 @@ def test_a_warden_that_may_not_enter_a_sandbox_is_said() -> None:
         timeout=slow(30),
     )
     assert told.returncode == 1
-    assert "missing   user_namespaces         a sandbox starts, but the warden may not enter it" in told.stdout
-    assert "capability SYS_PTRACE" in told.stdout
+    assert said in told.stdout
+    assert f"capability {capability.upper()}" in told.stdout
 
 
 def test_its_text_has_one_line_for_each_guard_and_a_verdict(report: Report) -> None:
