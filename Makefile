@@ -87,7 +87,7 @@ test-docker: setup  ## the suites of escapes and limits with Docker's containers
 	$(RUN) python -m tests.docker_engine $(CURDIR)/.venv/bin/pytest -q -m "not long" tests/docker $(IN_CONTAINERS) $(PYTEST)
 	$(if $(PYTEST),,$(RUN) pytest -q -m long tests/docker)
 
-IN_CONTAINERS := tests/escapes/test_deaths.py tests/escapes/test_groups.py tests/escapes/test_leftovers.py \
+IN_CONTAINERS := tests/contract tests/escapes/test_deaths.py tests/escapes/test_groups.py tests/escapes/test_leftovers.py \
   tests/escapes/test_lifecycle.py $(addprefix tests/escapes/test_iso_,doors.py egress.py neighbours.py through_the_warden.py trust.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 
