@@ -440,6 +440,7 @@ def _fork_sleeper(uid: int | None = None, told: int | None = None) -> int:
         try:
             if uid is not None:
                 os.setresuid(uid, uid, uid)
+                kernel.make_dumpable()  # as a guest is, once bubblewrap has executed it
             kernel.die_with_parent(parent)
             if told is not None:
                 os.write(told, b"1")
