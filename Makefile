@@ -14,11 +14,12 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: packages .venv/.made console  ## all that is needed: Debian packages (when root), virtual environment, the console's pages
+	@.venv/bin/python -m compileall -q microhost sandbox
 
 test: DEBIAN_PACKAGES += zsh uidmap slirp4netns caddy curl
 bench: DEBIAN_PACKAGES += wrk redis-server nginx-light curl docker.io
 test: DEBIAN_PACKAGES += chromium docker.io
-test-docker: DEBIAN_PACKAGES += docker.io
+test-docker test-long: DEBIAN_PACKAGES += docker.io mmdebstrap
 screenshots: DEBIAN_PACKAGES += chromium fonts-noto-core
 test-rootless: DEBIAN_PACKAGES += uidmap slirp4netns
 test-vm: DEBIAN_PACKAGES += qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
@@ -75,18 +76,22 @@ AS_USER := $(RUN) python -m tests.as_user --make
 USER_NAME := microhost-test
 test-rootless: setup  ## doctor and the suites of escapes and limits as an ordinary user, whom it makes (needs root for that)
 	$(AS_USER) $(USER_NAME) $(CURDIR)/.venv/bin/microhost doctor
-	$(AS_USER) --inside $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider -m "not long" tests/escapes tests/unit/sandbox $(PYTEST)
+	$(AS_USER) --inside $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider -m "not long" \
+	  $(addprefix --ignore=,$(OWN_NETWORK)) tests/escapes tests/unit/sandbox $(PYTEST)
+	$(AS_USER) --inside --own-network $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider -m "not long" $(OWN_NETWORK) $(PYTEST)
 	$(AS_USER) --inside --one-id $(USER_NAME) $(CURDIR)/.venv/bin/pytest -q -p no:cacheprovider $(ONE_ID) $(PYTEST)
 	TEST_AS_USER=$(USER_NAME) $(RUN) pytest -q -m "not long" -k "not within_2_s" $(ROOTLESS_SYSTEM) $(PYTEST)
 
+OWN_NETWORK := tests/escapes/test_iso_egress.py tests/unit/sandbox/test_doctor.py
 ONE_ID := $(addprefix tests/escapes/test_iso_,files_and_proc.py kernel.py neighbours.py through_the_warden.py traps.py trust.py doors.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 ROOTLESS_SYSTEM := $(addprefix tests/system/test_,rootless.py limits_from_inside.py apps.py dependencies.py repositories.py inside.py fairness.py revisions.py egress.py)
 
-test-docker: setup  ## the suites of escapes and limits with Docker's containers as sandboxes (it starts a daemon of its own)
+test-docker: setup  ## the suites of escapes and limits with Docker's containers as sandboxes, and the image (it starts daemons of its own)
 	$(RUN) python -m tests.docker_engine $(CURDIR)/.venv/bin/pytest -q -m "not long" tests/docker $(IN_CONTAINERS) $(PYTEST)
+	$(if $(PYTEST),,$(RUN) pytest -q -m long tests/docker)
 
-IN_CONTAINERS := tests/escapes/test_deaths.py tests/escapes/test_groups.py tests/escapes/test_leftovers.py \
+IN_CONTAINERS := tests/contract tests/escapes/test_deaths.py tests/escapes/test_groups.py tests/escapes/test_leftovers.py \
   tests/escapes/test_lifecycle.py $(addprefix tests/escapes/test_iso_,doors.py egress.py neighbours.py through_the_warden.py trust.py) \
   $(addprefix tests/escapes/test_lim_,memory.py tasks.py time.py tmp.py)
 

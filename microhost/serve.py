@@ -36,9 +36,10 @@ from microhost.gateway.button import Button
 from microhost.gateway.hosts import Names
 from microhost.gateway.inside import Inside
 from microhost.gateway.products import Products
-from microhost.gateway.protocol import connection_cap, make_protocol
+from microhost.gateway.protocol import make_protocol
 from microhost.gateway.resolver import Resolver
 from microhost.gateway.sending import Sender
+from microhost.gateway.sharing import connection_cap
 from microhost.gateway.tls import Certificates, SecureListener, read_custom
 from microhost.intake import Intake
 from microhost.limits import INSIDE_SHARE

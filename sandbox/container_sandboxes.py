@@ -21,7 +21,9 @@ from sandbox import container_policy, policy, seccomp, wire
 from sandbox.container_policy import ContainerPolicy
 from sandbox.containers import Containers
 from sandbox.control import Control, GuestError
-from sandbox.sandboxes import ContainerPlace, Sandbox, parent_of
+from sandbox.forge import parent_of
+from sandbox.orders import ContainerPlace
+from sandbox.sandboxes import Sandbox
 from sandbox.workers import MountError
 
 CONNECT_S = 15.0
@@ -137,8 +139,10 @@ class ContainerSandbox(Sandbox):
         identities = dict(self._place.identities)
         if self.order.dependencies_identity is not None:
             identities["/dependencies"] = self.order.dependencies_identity
-        await means.mounter.dress(self._namespace, slots=policy.SLOTS, shown=shown, identities=identities)
-        place = os.open(f"/proc/{self._template}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        await means.mounter.dress(
+            self._template.namespace, slots=policy.SLOTS, shown=shown, identities=identities
+        )
+        place = os.open(f"/proc/{self._template.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             network = await means.networks.furnish(place)
         finally:

@@ -154,11 +154,11 @@ def _prepare(record: Record, descriptors: list[int]) -> Done:
     with _client(record["socket"]) as client:
         version = _check(client)
         _remove_all(client, record["tree"])
-        return {"version": version, "image": _import_image(client)}, []
+        return {"version": version, "image": import_image(client)}, []
 
 
-def _import_image(client: Any) -> str:
-    """Give the id of the image whose only layer is ours to the byte; import it when there is none."""
+def import_image(client: Any) -> str:
+    """Give the id of the image whose only layer is ours to the byte; import it when there is none. Raises: OSError."""
     archive = container_policy.image_archive()
     layer = container_policy.layer_of(archive)
     tag = layer.removeprefix("sha256:")[:16]
@@ -171,12 +171,16 @@ def _import_image(client: Any) -> str:
 
 
 def _make(record: Record, descriptors: list[int]) -> Done:
-    config = record["config"]
-    config["HostConfig"]["SecurityOpt"].append(f"seccomp={json.dumps(container_policy.seccomp_profile())}")
     with _client(record["socket"]) as client:
-        made = client.create_container_from_config(config, record["name"])
-        client.start(made["Id"])
-        return {"pid": client.inspect_container(made["Id"])["State"]["Pid"]}, []
+        return {"pid": start(client, record["name"], record["config"])}, []
+
+
+def start(client: Any, name: str, config: dict[str, Any]) -> int:
+    """Make a container with our filter and start it; gives its first process. `client` is Docker's, and its errors are raised."""
+    config["HostConfig"]["SecurityOpt"].append(f"seccomp={json.dumps(container_policy.seccomp_profile())}")
+    made = client.create_container_from_config(config, name)
+    client.start(made["Id"])
+    return int(client.inspect_container(made["Id"])["State"]["Pid"])
 
 
 def _remove(record: Record, descriptors: list[int]) -> Done:

@@ -213,7 +213,15 @@ def _try_sandbox(users: Users, runtimes: list[Interpreter]) -> Iterator[Guard]:
         for name, (_, advice) in _FACTS.items():
             yield Guard(name, "missing", "could not be tried", advice)
         return
-    yield _held("user_namespaces", "an ordinary user's sandbox starts")
+    if _may_enter(users.installer):
+        yield _held("user_namespaces", "an ordinary user's sandbox starts")
+    else:
+        yield Guard(
+            "user_namespaces",
+            "missing",
+            "a sandbox starts, but the warden may not enter it",
+            "Give the outer container the capability SYS_PTRACE.",
+        )
     facts["user_ids"] = facts["user_ids"] and users.separate
     for name, (detail, advice) in _FACTS.items():
         if name == "nested_user_namespaces" and weaker is not None and facts[name]:
@@ -304,6 +312,23 @@ def _read_probe(described: policy.RunPolicy, entry: bwrap.Entry) -> tuple[dict[s
     except ValueError:
         return None, last[0]
     return facts, ""
+
+
+def _may_enter(uid: int) -> bool:
+    """Tell whether a namespace of another user's process can be opened, as the warden does with each guest's."""
+    ready, told = os.pipe()
+    child = _fork_sleeper(uid, told)
+    os.close(told)
+    try:
+        os.read(ready, 1)
+        os.close(os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return True
 
 
 def _try_control_groups() -> Iterator[Guard]:
@@ -407,12 +432,18 @@ def _freezes(group: Group) -> bool:
         os.close(handle.descriptor)
 
 
-def _fork_sleeper() -> int:
-    """Start a process that waits for a signal, and ends with us at the latest."""
+def _fork_sleeper(uid: int | None = None, told: int | None = None) -> int:
+    """Start a process that waits for a signal, and ends with us at the latest; as `uid`, which it tells by a byte."""
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         try:
-            kernel.die_with_parent(os.getppid())
+            if uid is not None:
+                os.setresuid(uid, uid, uid)
+                kernel.make_dumpable()  # as a guest is, once bubblewrap has executed it
+            kernel.die_with_parent(parent)
+            if told is not None:
+                os.write(told, b"1")
             signal.pause()
         finally:
             os._exit(0)

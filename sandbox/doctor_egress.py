@@ -21,16 +21,10 @@ def try_egress() -> Guard:
     if missing := plumbing.missing_programs():
         advice = "Install them: apt-get install iproute2 nftables"
         return Guard("egress", "degraded", f"Micros reach no network: no '{missing[0]}'", advice)
-    tried = subprocess.run(
-        ["unshare", "--net", "nft", "--file", "-"],
-        input=router.rules(),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": plumbing.PROGRAMS, "LC_ALL": "C"},
-    )
-    if tried.returncode != 0:
-        complaint = " ".join(tried.stderr.split())[: plumbing.COMPLAINT_CHARACTERS]
+    if complaint := _try_in_network(["ip", "link", "set", "lo", "up"]):
+        advice = "Give the outer container the capability NET_ADMIN."
+        return Guard("egress", "missing", f"a sandbox cannot get a network: {complaint}", advice)
+    if complaint := _try_in_network(["nft", "--file", "-"], router.rules()):
         advice = "Use a kernel with nftables: nft_fib_inet, nft_connlimit, nft_reject_inet, nft_masq."
         return Guard("egress", "degraded", f"Micros reach no network: {complaint}", advice)
     if not plumbing.may_change_network():
@@ -47,6 +41,21 @@ def try_egress() -> Guard:
     return Guard(
         "egress", "enforced", "Micros reach what their policy says, never this machine or its networks", ""
     )
+
+
+def _try_in_network(command: list[str], words: str = "") -> str:
+    """Run a command in a network that ends with it; gives its complaint, or nothing when it went well."""
+    tried = subprocess.run(
+        ["unshare", "--net", *command],
+        input=words,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": plumbing.PROGRAMS, "LC_ALL": "C"},
+    )
+    if tried.returncode == 0:
+        return ""
+    return " ".join(tried.stderr.split())[: plumbing.COMPLAINT_CHARACTERS] or f"status {tried.returncode}"
 
 
 def _find_closed_forwarding() -> str:

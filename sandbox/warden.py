@@ -26,7 +26,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,9 +42,10 @@ from sandbox.hosts import Host, HostPlan
 from sandbox.interpreters import Interpreter, nearest
 from sandbox.interpreters import default as default_interpreter
 from sandbox.networks import Networks
+from sandbox.orders import ContainerPlace, Means, Order, SandboxError
 from sandbox.premises import Premises, PremisesError, clear_tree, prepare
 from sandbox.requests import RefusedError
-from sandbox.sandboxes import ContainerPlace, Means, Order, Sandbox, SandboxError
+from sandbox.sandboxes import Sandbox
 from sandbox.slots import Identity, Mounter, identify
 from sandbox.store import BYTES_MAX
 from sandbox.wire import Record
@@ -55,10 +55,8 @@ BACKLOG = 1024
 RUN = "/run"  # root's own, and the same for the daemon of Docker
 LOOPBACK = "127.0.0.1"
 DRAIN_S = 12.0
-HOST_RETRY_S = 0.1
+HOST_RETRY_S = 0.1  # after a host that served, however often: it must be back within 2 s
 HOST_RETRY_LONGEST_S = 10.0
-HOST_RETRY_SERVED_LONGEST_S = 0.8  # a host that served must be back within 2 s, killed as often as may be
-HOST_STEADY_S = 30.0
 HOST_WEIGHT, MICROS_WEIGHT = 400, 100
 MACHINE_SHARE = 0.9
 PRIORITY = -10
@@ -368,9 +366,7 @@ class Warden:
             return
         if any(each.state in ("starting", "serving") for each in self._hosts):
             return
-        steady = time.monotonic() - host.started_at > HOST_STEADY_S
-        longest_s = HOST_RETRY_SERVED_LONGEST_S if host.has_served else HOST_RETRY_LONGEST_S
-        self._retry_s = HOST_RETRY_S if steady else min(2 * self._retry_s, longest_s)
+        self._retry_s = HOST_RETRY_S if host.has_served else min(2 * self._retry_s, HOST_RETRY_LONGEST_S)
         _log(f"the host ended with status {host.status}; a new one starts in {self._retry_s:.1f} s")
         asyncio.get_running_loop().call_later(self._retry_s, self._restart_host)
 

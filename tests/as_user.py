@@ -1,6 +1,6 @@
 """Run a command as an ordinary user to whom control groups are delegated: what a login session gives on a systemd machine.
 
-    python -m tests.as_user [--make] [--inside] [--one-id] [--show PATH] NAME COMMAND...
+    python -m tests.as_user [--make] [--inside [--one-id] [--own-network]] [--show PATH] NAME COMMAND...
 
 Theory of operation
     Run it as root. `--make` makes the account, with a range of ids, when it is not there. Groups are made below ours in
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "microhost-test"
 BARE = "microhost-bare"  # without a range
 DELEGATED = "delegated-"
+NETWORKS = Path("/run/netns")
 # Many: the suites name ids of their own, which shall be mapped, too.
 FIRST_ID, ID_COUNT = 1_000_000, 500_000
 KEPT = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE", "TEST_SLOWNESS")
@@ -91,7 +92,13 @@ def _remove_dead(layout: cgroups.Layout) -> None:
 
 
 def run(
-    name: str, command: Sequence[str], *, show: Sequence[Path], inside: bool = False, one_id: bool = False
+    name: str,
+    command: Sequence[str],
+    *,
+    show: Sequence[Path],
+    inside: bool = False,
+    one_id: bool = False,
+    own_network: bool = False,
 ) -> int:
     """Run a command as the user `name`, who reaches `show` even below closed directories; gives its exit code."""
     who = pwd.getpwnam(name)
@@ -113,8 +120,9 @@ def run(
                 delegation.join()
                 visible.make_private()
                 _open_tun(place)
+                NETWORKS.mkdir(exist_ok=True)
                 visible.show(shown)
-                _become(who, inside=inside, one_id=one_id)
+                _become(who, inside=inside, one_id=one_id, own_network=own_network)
                 kernel.die_with_parent(parent)
                 os.execvpe(command[0], list(command), _environment(who, place))
             except Exception as error:  # this copy ends here, and must say why
@@ -138,7 +146,7 @@ def _open_tun(place: Path) -> None:
         subprocess.run(["mount", "--bind", str(device), str(shown)], check=True)
 
 
-def _become(who: pwd.struct_passwd, *, inside: bool, one_id: bool) -> None:
+def _become(who: pwd.struct_passwd, *, inside: bool, one_id: bool, own_network: bool) -> None:
     os.initgroups(who.pw_name, who.pw_gid)
     os.setresgid(who.pw_gid, who.pw_gid, who.pw_gid)
     os.setresuid(who.pw_uid, who.pw_uid, who.pw_uid)
@@ -147,6 +155,11 @@ def _become(who: pwd.struct_passwd, *, inside: bool, one_id: bool) -> None:
         rootless.find_range = lambda *_: None
     if inside:
         rootless.enter()
+    if own_network:
+        # tests/internet.py makes networks: their names, and a network to return to from them, must be the user's own
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(NETWORKS)], check=True)
+        kernel.leave_network()
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def _environment(who: pwd.struct_passwd, place: Path) -> dict[str, str]:
@@ -165,6 +178,9 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help="run it as root of the user's namespace")
     parser.add_argument("--one-id", action="store_true", help="with --inside: map no range, the user alone")
     parser.add_argument(
+        "--own-network", action="store_true", help="with --inside: in a network of its own, of loopback alone"
+    )
+    parser.add_argument(
         "--show", type=Path, action="append", default=[], help="a path that the user must reach"
     )
     parser.add_argument("name")
@@ -172,7 +188,14 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.make:
         make_account(asked.name)
-    return run(asked.name, asked.command, show=asked.show, inside=asked.inside, one_id=asked.one_id)
+    return run(
+        asked.name,
+        asked.command,
+        show=asked.show,
+        inside=asked.inside,
+        one_id=asked.one_id,
+        own_network=asked.own_network,
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,16 @@ def engine() -> Iterator[Path]:
             process.terminate()
             process.wait(slow(STOP_S))
     finally:
+        _unmount_below(place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _unmount_below(place: Path) -> None:
+    """Take away what the daemon leaves mounted when its last container was killed: a network's namespace."""
+    mounted = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    left = [str(each) for each in reversed(mounted) if each.is_relative_to(place)]
+    if left:
+        subprocess.run(["umount", *left], check=False)
 
 
 def _start(place: Path) -> subprocess.Popen[bytes]:

@@ -30,9 +30,11 @@ from uvicorn.server import ServerState
 
 from microhost.gateway.access import Route
 from microhost.gateway.console import ConsoleRequest
+from microhost.gateway.exchanges import Exchange
 from microhost.gateway.guard import Head
-from microhost.gateway.protocol import Exchange, Gateway, GatewayProtocol, Patience, Room
+from microhost.gateway.protocol import GatewayProtocol
 from microhost.gateway.resolver import Resolver
+from microhost.gateway.sharing import Gateway, Patience, Room
 from microhost.limits import INSIDE_CLOSE_S, INSIDE_CONNECTIONS, INSIDE_HANDSHAKE_S, INSIDE_REQUESTS
 from microhost.micros.pool import Pools
 from microhost.settings import Settings

@@ -15,33 +15,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
-from dataclasses import dataclass
-from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from microhost.gateway import pages
-from microhost.gateway.access import Entries, Route, may_enter
+from microhost.gateway.access import Entries, may_enter
 from microhost.gateway.console import ConsoleRequest, Cycle, new_event
 from microhost.gateway.entering import EnterRequest, is_entering, send_to_console
+from microhost.gateway.exchanges import Constant, Exchange
 from microhost.gateway.feeding import Feeder
 from microhost.gateway.guard import PLATFORM_PREFIXES, SPECIAL, Head, Refusal, check_size, examine
 from microhost.gateway.halfclosed import LOOKS_A_PROBE, LOOKS_S, was_reset
-from microhost.gateway.hosts import Names
 from microhost.gateway.relay import HttpExecution, meta_of, too_large
-from microhost.gateway.upstream import Upstreams
+from microhost.gateway.sharing import Directory, Gateway, Patience, connection_cap
 from microhost.gateway.websocket import WebSocketExecution, find_handshake
-from microhost.gateway.wheel import PERIOD_S, Rider, Wheel
+from microhost.gateway.wheel import PERIOD_S, Rider
 from microhost.limits import (
-    CONNECTION_IDLE_S,
-    CONNECTION_WRITE_S,
     PAYLOAD_BYTES,
-    REQUEST_BODY_S,
-    REQUEST_HEAD_S,
     REQUEST_HEADERS,
 )
 from microhost.micros.pool import Pools
@@ -53,143 +46,12 @@ APP_WRITE_BUFFER_BYTES = 64 * 1024
 BODY_PROGRESS_BYTES = 64 * 1024
 LINGER_S = 2.0
 FIRST_REQUEST_S = 1.0  # that a visitor has to send one when we are stopping
-FILES_MAX = 65_536
-RESERVED_FILES = 1024
-CONNECTIONS_MIN = 64
 
 _IDLE, _HEAD, _BODY, _UNSENT, _CLOSING, _BUSY = range(6)
 # why the socket is not read
 _QUEUE, _EXECUTOR, _CONSOLE, _TUNNEL = 1, 2, 4, 8
 
 _log = logging.getLogger("microhost.gateway")
-
-
-class Directory(Protocol):
-    """See of the directory of Micros what routing needs."""
-
-    def find(self, label: str) -> Route | None:
-        """Give the route of a label."""
-
-    def find_domain(self, name: bytes) -> Route | None:
-        """Give the route of a domain of a Micro's own."""
-
-    def is_access_token(self, token: str) -> bool:
-        """Compare in constant time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Hold how long a visitor may take, in seconds."""
-
-    head_s: float = REQUEST_HEAD_S
-    body_s: float = REQUEST_BODY_S
-    idle_s: float = CONNECTION_IDLE_S
-    write_s: float = CONNECTION_WRITE_S
-
-
-class Gateway:
-    """Hold what all connections share."""
-
-    def __init__(
-        self,
-        directory: Directory,
-        pools: Pools,
-        settings: Settings,
-        patience: Patience,
-        connections: int,
-        *,
-        entries: Entries | None = None,
-    ) -> None:
-        self.directory = directory
-        self.entries = entries
-        self.console_name = settings.console_name
-        self.pools = pools
-        self.names = Names(settings.domain, settings.console_name)
-        self.upstreams = Upstreams(settings.upstream_proxies)
-        self.patience = patience
-        self.most_connections = connections
-        self.wheel = Wheel()
-        self.room = Room()
-        self.date = _date_line()
-        self._turns = 0
-        pools.each_turn(self._turn)
-
-    def _turn(self, now: float) -> None:
-        self._turns += 1
-        if self._turns % 20 == 0:
-            self.date = _date_line()
-        self.wheel.turn(now)
-
-
-class Room:
-    """Hold the connections that wait for nothing, the one that is silent for longest first."""
-
-    def __init__(self) -> None:
-        self.silent: dict[GatewayProtocol, None] = {}
-
-    def make(self) -> bool:
-        """Close the connection that has been silent for longest; tell whether there was one."""
-        for oldest in self.silent:
-            oldest.make_way()
-            return True
-        return False
-
-
-class Exchange(Protocol):
-    """Be one request and its answer, as the connection sees it."""
-
-    complete: bool
-    keep_alive: bool
-
-    @property
-    def may_start(self) -> bool: ...
-    def start(self) -> None: ...
-    def body_received(self, data: bytes) -> None: ...
-    def body_complete(self) -> None: ...
-    def flush(self) -> None: ...
-    def client_gone(self) -> None: ...
-    def client_full(self, full: bool) -> None: ...
-    def abort(self, refusal: Refusal) -> bytes: ...
-
-
-class Constant:
-    """Answer a request with bytes that are ready."""
-
-    may_start = True
-
-    def __init__(
-        self, connection: GatewayProtocol, answer: bytes, *, keep_alive: bool, complete: bool
-    ) -> None:
-        self.connection = connection
-        self.answer = answer
-        self.keep_alive = keep_alive
-        self.complete = complete
-
-    def start(self) -> None:
-        """Write the answer."""
-        self.connection.transport.write(self.answer)
-        self.connection.answered(self)
-
-    def body_received(self, data: bytes) -> None:
-        """Drop it."""
-
-    def body_complete(self) -> None:
-        """Learn that the connection can go on."""
-        self.complete = True
-
-    def flush(self) -> None:
-        """Nothing waits here."""
-
-    def client_gone(self) -> None:
-        """Nothing to tell."""
-
-    def client_full(self, full: bool) -> None:
-        """Nothing to stop."""
-
-    def abort(self, refusal: Refusal) -> bytes:
-        """Keep the answer."""
-        del refusal
-        return self.answer
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -790,17 +652,5 @@ def make_protocol(
     return Protocol
 
 
-def connection_cap() -> int:
-    """Raise the limit on open files, and give how many visitors may be connected beside executors and databases."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft = min(hard, FILES_MAX) if hard != resource.RLIM_INFINITY else FILES_MAX
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(CONNECTIONS_MIN, soft - RESERVED_FILES if soft > 2 * RESERVED_FILES else soft // 2)
-
-
 def _as_refusal(error: Exception) -> Refusal:
     return error if isinstance(error, Refusal) else Refusal(400, "This is no valid HTTP request.")
-
-
-def _date_line() -> bytes:
-    return f"date: {formatdate(usegmt=True)}\r\n".encode()

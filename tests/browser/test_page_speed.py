@@ -1,4 +1,9 @@
-"""Every page of the console is usable within a second on a slow machine, with as much in it as people have."""
+"""Every page of the console is usable within a second on a slow machine, with as much in it as people have.
+
+The slow machine is the same everywhere: one whose browser takes SLOW_WORK_MS for WORK, twice as long as a quiet core of 2.4 GHz. Just before
+each page is opened WORK tells how fast this machine is at that moment, and the browser is slowed down by what is missing. Where this machine is
+the slower one (others work on it), the page's time is counted in that proportion.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,33 @@ from playwright.sync_api import Browser, expect
 from tests.browser.conftest import VIEW
 from tests.browsing import log_in
 from tests.driving import Host, wait_until, zip_files
-from tests.slowness import slow
 
-SLOWER = 2  # than this machine
-USABLE_MS = slow(1_000)
+SLOW_WORK_MS = 200.0
+USABLE_MS = 1_000
 TRIES = 8  # this machine has other things to do, too
 REST_S = 1.0  # in which it may come to the end of them
+# What the console does much of: elements, JSON, layout. Gives ms.
+WORK = """
+() => {
+  const began = performance.now();
+  const box = document.body.appendChild(document.createElement("div"));
+  let sum = 0;
+  for (let round = 0; round < 20; round++) {
+    box.textContent = "";
+    for (let number = 0; number < 300; number++) {
+      const element = document.createElement("p");
+      element.className = `row${number}`;
+      element.textContent = JSON.stringify({ number, texts: [`text ${number}`] });
+      box.append(element);
+      sum += JSON.parse(element.textContent).number;
+    }
+    sum += box.offsetHeight;
+  }
+  box.remove();
+  return sum > 0 ? performance.now() - began : Infinity;
+}
+"""
+WARM_UP = 20  # rounds of WORK, until the browser has compiled it
 PAGES = {
     "projects": "",
     "micros": "/projects/full",
@@ -84,19 +110,26 @@ def full(host: Host) -> Iterator[Host]:
 def test_every_page_is_usable_within_a_second_on_a_slow_machine(browser: Browser, full: Host) -> None:
     context = browser.new_context(viewport=VIEW, base_url=f"http://localhost:{full.port}")
     log_in(context, full)
+    meter = browser.new_context().new_page()
+    for _ in range(WARM_UP):
+        meter.evaluate(WORK)
     took: dict[str, list[float]] = {}
     for name, path in PAGES.items():
         for attempt in range(TRIES):
             time.sleep(min(attempt, 3) * REST_S)
+            missing = SLOW_WORK_MS / min(meter.evaluate(WORK) for _ in range(3))
             page = context.new_page()
             page.add_init_script(WATCH)
-            page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+            rate = {"rate": max(1.0, missing)}
+            page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", rate)
             page.goto(path or "/")
             expect(page.locator("main h1")).to_be_visible()
             wait_until(lambda page=page: page.evaluate(STEADY), f"the page '{name}' to be usable")
-            took.setdefault(name, []).append(page.evaluate("window.usableAt"))
+            took.setdefault(name, []).append(page.evaluate("window.usableAt") * min(1.0, missing))
             page.close()
             if took[name][-1] < USABLE_MS:
                 break
+    meter.context.close()
     context.close()
+    print({name: [round(each) for each in times] for name, times in took.items()})
     assert not {name: times for name, times in took.items() if min(times) >= USABLE_MS}

@@ -1,4 +1,4 @@
-"""Play warden and host to a real guest process, without a sandbox: `runtimes/CONTRACT.md` seen from outside.
+"""Play warden and host to a real guest, a plain process or in a container (guest_process.py): `runtimes/CONTRACT.md` seen from outside.
 
     guest = Guest.start(python, root)          # root holds micro/ and perhaps dependencies/
     guest.attach("fork", {"KEY": "value"})     # -> Attached: verb, report, log
@@ -14,7 +14,6 @@ from __future__ import annotations
 import array
 import json
 import os
-import signal
 import socket
 import struct
 import sys
@@ -25,7 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-BOOT = Path(__file__).resolve().parents[2] / "runtimes" / "python" / "boot.py"
+from tests.contract import guest_process
+from tests.contract.guest_process import GuestProcess
+
 DEADLINE_S = 20.0
 PREFIX = struct.Struct(">II")
 Headers = Iterable[tuple[str, str]]
@@ -65,11 +66,10 @@ class Answer:
 class Guest:
     """Own one boot process and its control socket."""
 
-    def __init__(self, pid: int, control: socket.socket, log: Path) -> None:
-        self.pid = pid
-        self.control = control
+    def __init__(self, process: GuestProcess, log: Path) -> None:
+        self.process = process
+        self.pid, self.control = process.pid, process.control
         self.log_file = log
-        self._status: int | None = None
         self._executors: list[Executor] = []
 
     @classmethod
@@ -77,26 +77,18 @@ class Guest:
         cls, python: str, root: Path, *, environment: Mapping[str, str] | None = None, launches: bool = False
     ) -> Guest:
         """Start boot with `root` in the place of `/`, and wait for its `B`."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = root / "boot.log"
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        pid = os.posix_spawn(
-            python,
-            [python, "-I", "-S", "-B", str(BOOT), str(root), *(["launch"] if launches else [])],
-            {"PATH": os.defpath, "HOME": str(root), "LANG": "C.UTF-8", **(environment or {})},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, descriptor, 1),
-                (os.POSIX_SPAWN_DUP2, descriptor, 2),
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-                *((os.POSIX_SPAWN_CLOSE, each) for each in _find_leaked()),
-            ],
-        )
-        os.close(descriptor)
-        theirs.close()
-        ours.settimeout(DEADLINE_S)
-        guest = cls(pid, ours, log)
-        assert guest.read_control() == b"B"
+        try:
+            guest = cls(guest_process.start(python, root, descriptor, environment, launches=launches), log)
+        finally:
+            os.close(descriptor)
+        guest.control.settimeout(DEADLINE_S)
+        try:
+            assert guest.read_control() == b"B", guest.log()
+        except BaseException:
+            guest.close()
+            raise
         return guest
 
     def read_control(self) -> bytes:
@@ -146,7 +138,7 @@ class Guest:
         theirs.close()
         answer = self.read_control()
         assert answer == b"S0", f"{answer!r}; log: {self.log()!r}"
-        executor = Executor(channel, out, err)
+        executor = Executor(channel, out, err, self.process.proc)
         self._executors.append(executor)
         return executor
 
@@ -163,32 +155,24 @@ class Guest:
 
     def wait(self) -> int:
         """Wait for the process's end and give its exit status (negative: the signal)."""
-        wait_until(self._has_ended, "the guest to end")
-        assert self._status is not None
-        return self._status
-
-    def _has_ended(self) -> bool:
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
-        return self._status is not None
+        wait_until(lambda: self.process.poll() is not None, "the guest to end")
+        status = self.process.poll()
+        assert status is not None
+        return status
 
     def close(self) -> None:
         """End the guest and all its executors."""
         self.control.close()
         for each in self._executors:
             each.close()
-        if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait()
+        self.process.kill()
 
 
 class Executor:
-    """Own the host's end of one executor's channel and output."""
+    """Own the host's end of one executor's channel and output. The process ids that it tells are found in `proc`."""
 
-    def __init__(self, channel: socket.socket, stdout: int, stderr: int) -> None:
-        self.channel = channel
+    def __init__(self, channel: socket.socket, stdout: int, stderr: int, proc: Path) -> None:
+        self.channel, self.proc = channel, proc
         channel.settimeout(DEADLINE_S)
         self._buffer = b""
         self._stdout, self._stderr = stdout, stderr
@@ -331,18 +315,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {DEADLINE_S:.0f} s in vain for {what}")
         time.sleep(0.002)  # between two polls
-
-
-def _find_leaked() -> list[int]:
-    """Give what this process itself was born with above 3, and would pass on."""
-    leaked = []
-    for each in map(int, os.listdir("/proc/self/fd")):
-        try:
-            if each > 3 and os.get_inheritable(each):
-                leaked.append(each)
-        except OSError:  # the listing's own descriptor
-            continue
-    return leaked
 
 
 def _drain(descriptor: int) -> bytes:

@@ -6,13 +6,13 @@ import json
 import os
 import stat
 import struct
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from tests.contract.conftest import StartGuest
+from tests.contract.guest_process import runtime_inside
 from tests.contract.harness import Executor, Guest, GuestGone, wait_until
 
 HELLO = """
@@ -86,9 +86,10 @@ def test_boot_adds_no_entry_to_the_import_path_and_no_common_module_name(start_g
     )
     guest.attach()
     path, modules, main_file = guest.ready_executor().event().result
-    root = guest.log_file.parent
-    assert path[0] == str(root / "micro")
-    assert path[-1].endswith("runtimes/python/packages")
+    assert path[0] == f"{guest.process.root}/micro"
+    assert [each for each in path if not each.endswith("/dependencies")][-1] == runtime_inside(
+        "python/packages"
+    )
     assert not any("guest" in each for each in path)
     assert not {"frames", "asgi", "wsgi", "events", "boot", "guest", "executor", "control"} & set(modules)
     assert main_file is None
@@ -171,7 +172,10 @@ def test_the_template_is_one_task_with_four_descriptors_and_reaps_its_executors(
         assert executor.at_end()
     assert len(tasks_of(guest.pid)) == 1
     assert descriptors_of(guest.pid) == [0, 1, 2, 3]
-    wait_until(lambda: not any(Path(f"/proc/{each}").exists() for each in pids), "the executors to be reaped")
+    wait_until(
+        lambda: not any((guest.process.proc / str(each)).exists() for each in pids),
+        "the executors to be reaped",
+    )
 
 
 def test_an_interval_timer_left_running_is_told(start_guest: StartGuest) -> None:
@@ -225,7 +229,7 @@ def test_the_working_directory_is_the_bundles(start_guest: StartGuest) -> None:
     guest = start_guest(LOOK)
     guest.attach()
     seen = look(guest.ready_executor())
-    assert seen["cwd"] == str(guest.log_file.parent / "micro")
+    assert seen["cwd"] == f"{guest.process.root}/micro"
     assert seen["argv"] == ["main.py"]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import nodes
+from tests.contract.guest_process import runtime_inside
 from tests.contract.harness import Executor, Guest, GuestGone, wait_until, write_files
 
-RUNTIME = Path(__file__).parents[2] / "runtimes" / "node"
 NODES = nodes.find()
 
 StartNode = Callable[..., Executor]
@@ -28,13 +28,15 @@ def start_node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start
     def start(bundle: str | Mapping[str, str], environment: Mapping[str, str] | None = None) -> Executor:
         root = tmp_path / f"root{len(guests)}"
         (root / "micro").mkdir(parents=True)
-        (root / "node_modules").mkdir()
-        (root / "node_modules" / "detalib").symlink_to(RUNTIME / "packages" / "detalib")
+        packages = root / "dependencies" / "node_modules"
+        packages.mkdir(parents=True)
+        (packages / "detalib").symlink_to(runtime_inside("node/packages/detalib"))
+        (root / "node_modules").symlink_to("dependencies/node_modules")
         files = {"index.js": bundle} if isinstance(bundle, str) else bundle
         write_files(root / "micro", {name: textwrap.dedent(text) for name, text in files.items()})
         guests.append(Guest.start(sys.executable, root, launches=True))
         attached = guests[-1].attach(
-            "fresh", environment, program=[request.param.executable, str(RUNTIME / "boot.js")]
+            "fresh", environment, program=[request.param.executable, runtime_inside("node/boot.js")]
         )
         assert attached.verb == b"R", attached
         return guests[-1].spawn()
@@ -685,16 +687,17 @@ def test_t_ends_the_executor(ready: StartNode) -> None:
     assert executor.at_end()
 
 
-def test_the_end_of_the_channel_ends_the_executor(ready: StartNode, tmp_path: Path) -> None:
+def test_the_end_of_the_channel_ends_the_executor(ready: StartNode) -> None:
     executor = ready("setInterval(() => {}, 1000);\n" + serving("response.end(String(process.pid));"))
     pid = int(executor.request().body)
     executor.channel.shutdown(2)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), "the process to end")
+    process = executor.proc / str(pid)
+    wait_until(lambda: not process.exists() or "Z" in _state(process), "the process to end")
 
 
-def _state(pid: int) -> str:
+def _state(process: Path) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return "Z"
 

@@ -170,19 +170,14 @@ def _make_first(unpacked: Path, version: str, made: Path) -> None:
 
 
 def _make_root(root: Path, modules: Path, made: Path, recipe: Recipe) -> None:
-    options = [
-        line
-        for line in _run("apt-config", "dump").splitlines()
-        if line.startswith("Acquire::") and '"";' not in line
-    ]
     _run(
         "mmdebstrap", "--mode=root", f"--variant={recipe.variant}", f"--include={','.join(recipe.packages)}", "--format=directory",
-        *(f"--aptopt={each}" for each in options if "IndexTargets" not in each),
+        *(f"--aptopt={each}" for each in apt_options()),
         '--dpkgopt=path-exclude=/usr/share/doc/*', '--dpkgopt=path-exclude=/usr/share/locale/*', '--dpkgopt=path-exclude=/usr/share/man/*',
         f"--customize-hook=cp -a {modules} \"$1/usr/lib/\"",
         f"--customize-hook=chroot \"$1\" useradd -m -u {PERSON_UID} -s /bin/bash {PERSON}",
         *(f"--customize-hook=DEBIAN_FRONTEND=noninteractive chroot \"$1\" sh -ec {shlex.quote(each)}" for each in recipe.typed),
-        _codename(), root, *_sources(),
+        codename(), root, *sources(),
     )  # fmt: skip
     _settle(root)
     recipe.settle(root)
@@ -238,7 +233,17 @@ def settle_suite(root: Path) -> None:
     (wants / "suite.service").symlink_to("../suite.service")
 
 
-def _sources() -> list[str]:
+def apt_options() -> list[str]:
+    """Give what this machine's apt was told of proxies, keys and dates."""
+    lines = _run("apt-config", "dump").splitlines()
+    return [
+        line
+        for line in lines
+        if line.startswith("Acquire::") and '"";' not in line and "IndexTargets" not in line
+    ]
+
+
+def sources() -> list[str]:
     """Give this machine's own sources of Debian's packages, as apt's one-line form."""
     found = _run(
         "apt-get", "indextargets", "--format", "$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"
@@ -249,7 +254,8 @@ def _sources() -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _codename() -> str:
+def codename() -> str:
+    """Give the name of this machine's release of Debian."""
     return str(re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.M)[1])  # type: ignore[index]
 
 

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import uvicorn
 import uvloop
 
-from microhost.gateway.protocol import GatewayProtocol, Patience, make_protocol
+from microhost.gateway.protocol import GatewayProtocol, make_protocol
+from microhost.gateway.sharing import Patience
 from microhost.micros.cores import Meter
 from microhost.micros.directory import Directory
 from microhost.micros.pool import Pools

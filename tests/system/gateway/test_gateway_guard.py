@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from microhost.gateway.protocol import Patience
+from microhost.gateway.sharing import Patience
 from microhost.limits import REQUEST_HEADERS
 from microhost.records import Micro
 from tests.system.gateway.apps import ECHO

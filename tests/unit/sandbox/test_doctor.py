@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,6 +59,27 @@ def leftovers() -> list[str]:
     return groups + [
         each for each in os.listdir(tempfile.gettempdir()) if each.startswith("microhost-doctor-")
     ]
+
+
+@pytest.mark.parametrize(
+    ("capability", "said"),
+    [
+        ("sys_ptrace", "missing   user_namespaces         a sandbox starts, but the warden may not enter it"),
+        ("net_admin", "missing   egress                  a sandbox cannot get a network: "),
+    ],
+)
+def test_a_right_that_an_outer_container_withholds_is_said(capability: str, said: str) -> None:
+    """With SYS_ADMIN alone sandboxes start, and none of them can be used."""
+    without = ["setpriv", "--bounding-set", f"-{capability}", "--inh-caps", f"-{capability}"]
+    told = subprocess.run(
+        [*without, str(Path(sys.executable).with_name("microhost")), "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=slow(30),
+    )
+    assert told.returncode == 1
+    assert said in told.stdout
+    assert f"capability {capability.upper()}" in told.stdout
 
 
 def test_its_text_has_one_line_for_each_guard_and_a_verdict(report: Report) -> None:

@@ -229,6 +229,8 @@ def test_a_script_that_fails_is_named(installer: Installer) -> None:
 def test_a_hostile_script_gets_nothing_of_the_host_moved(installer: Installer, trick: str) -> None:
     name = "hostile" + re.sub(r"\W", "", trick)[:20] + str(len(trick))
     installer.registry.add(name, scripts={"postinstall": trick})
+    for each in ("envs", "cache"):  # which the first installation makes
+        (installer.place.data / each).mkdir(exist_ok=True)
     before = sorted(Path("/etc").iterdir()), sorted(installer.place.data.iterdir())
     try:
         path = installer.install({name: "1"}, builds_allowed=True)

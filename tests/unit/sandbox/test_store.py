@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import users
 from sandbox.store import InstallError, count_tree, digest, keep_tree
 
 pytestmark = pytest.mark.root
@@ -70,15 +71,20 @@ def test_following_links_would_have_opened_the_secret(tree: Path, secret: Path) 
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
-def test_what_is_neither_file_nor_directory_is_refused(tree: Path, tmp_path: Path, kind: str) -> None:
+def test_what_is_neither_file_nor_directory_is_refused(
+    tree: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd = tree / "package" / "odd"
     if kind == "pipe":
         os.mkfifo(odd)
     elif kind == "device":
+        if users.in_namespace():
+            pytest.skip("an ordinary user can make no device to begin with")
         os.mknod(odd, 0o666 | stat.S_IFBLK, os.makedev(7, 0))
     else:
         with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(odd))
+            monkeypatch.chdir(odd.parent)  # the whole path may be longer than an address of a socket
+            server.bind(odd.name)
     with pytest.raises(InstallError, match="odd"):
         keep_tree(tree, tmp_path / "envs" / "abc", owner=0)
     assert not (tmp_path / "envs" / "abc").exists()

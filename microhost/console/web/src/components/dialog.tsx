@@ -2,7 +2,9 @@ import { signal } from "@preact/signals";
 import { X } from "lucide-preact";
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import type { Action } from "../lib/loading";
 import { Button, IconButton } from "./button";
+import { Failure } from "./feedback";
 import { TextField } from "./field";
 
 /** A modal dialog; Escape, the cross and a click beside it close it. Focus returns to where it was. */
@@ -51,6 +53,44 @@ export function Dialog({
         {children}
       </div>
     </dialog>
+  );
+}
+
+/** A dialog with a form: what is asked, and a button with the word for what comes of it. `doing` is what talks to the host. */
+export function FormDialog({
+  title,
+  action,
+  doing,
+  onSubmit,
+  onClose,
+  children,
+}: {
+  title: string;
+  action: string;
+  doing?: Action<[]>;
+  onSubmit?: () => void;
+  onClose: () => void;
+  children: ComponentChildren;
+}) {
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          onSubmit?.();
+          void doing?.run();
+        }}
+      >
+        {children}
+        <Failure error={doing?.error} />
+        <footer class="row end">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" kind="main" busy={doing?.busy ?? false}>
+            {action}
+          </Button>
+        </footer>
+      </form>
+    </Dialog>
   );
 }
 

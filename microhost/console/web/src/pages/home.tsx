@@ -2,8 +2,8 @@ import { FolderPlus } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Link, useLocation, useSearchParams } from "wouter-preact";
 import { Button } from "../components/button";
-import { Dialog } from "../components/dialog";
-import { Empty, Failure, Notice, Show } from "../components/feedback";
+import { FormDialog } from "../components/dialog";
+import { Empty, Notice, Show } from "../components/feedback";
 import { TextField } from "../components/field";
 import { Page } from "../components/page";
 import { Copy, Time } from "../components/showing";
@@ -82,29 +82,15 @@ function NewProject({ onClose }: { onClose: () => void }) {
     go(paths.project(project), { replace: true });
   });
   return (
-    <Dialog title="New project" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void creating.run();
-        }}
-      >
-        <TextField
-          label="Name"
-          help="It stands in addresses and in the deta command. Without / \ ? # and %."
-          required
-          autofocus
-          value={name}
-          onValue={setName}
-        />
-        <Failure error={creating.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={creating.busy}>
-            Create
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="New project" action="Create" doing={creating} onClose={onClose}>
+      <TextField
+        label="Name"
+        help="It stands in addresses and in the deta command. Without / \ ? # and %."
+        required
+        autofocus
+        value={name}
+        onValue={setName}
+      />
+    </FormDialog>
   );
 }

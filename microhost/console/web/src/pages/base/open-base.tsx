@@ -1,7 +1,6 @@
 import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { Button } from "../../components/button";
-import { Dialog } from "../../components/dialog";
+import { FormDialog } from "../../components/dialog";
 import { TextField } from "../../components/field";
 import { paths } from "../../lib/paths";
 import { useProject } from "../../lib/project";
@@ -14,34 +13,28 @@ export function OpenBaseDialog({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState("");
   const [problem, setProblem] = useState<string>();
   return (
-    <Dialog title="Open a Base" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          const found = problemOfBase(name);
-          if (found) return setProblem(found);
-          onClose();
-          go(paths.base(project, name));
+    <FormDialog
+      title="Open a Base"
+      action="Open"
+      onSubmit={() => {
+        const found = problemOfBase(name);
+        if (found) return setProblem(found);
+        onClose();
+        go(paths.base(project, name));
+      }}
+      onClose={onClose}
+    >
+      <TextField
+        label="Name of the Base"
+        help="A new one is made when its first item is saved."
+        value={name}
+        error={problem}
+        onValue={(value) => {
+          setName(value);
+          setProblem(undefined);
         }}
-      >
-        <TextField
-          label="Name of the Base"
-          help="A new one is made when its first item is saved."
-          value={name}
-          error={problem}
-          onValue={(value) => {
-            setName(value);
-            setProblem(undefined);
-          }}
-          autofocus
-        />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main">
-            Open
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+        autofocus
+      />
+    </FormDialog>
   );
 }

@@ -1,6 +1,5 @@
 import { useState } from "preact/hooks";
-import { Button } from "../../components/button";
-import { Dialog } from "../../components/dialog";
+import { FormDialog } from "../../components/dialog";
 import { TextField } from "../../components/field";
 import { readFolder } from "./names";
 
@@ -17,30 +16,24 @@ export function NewFolder({
   const [text, setText] = useState("");
   const [wrong, setWrong] = useState<string>();
   return (
-    <Dialog title="New folder" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          const read = readFolder(text);
-          if ("wrong" in read) setWrong(read.wrong);
-          else onFolder(prefix + read.prefix);
-        }}
-      >
-        <TextField
-          label="Name"
-          help="A folder exists while a file is in it. It opens empty; upload something into it."
-          error={wrong}
-          autofocus
-          value={text}
-          onValue={setText}
-        />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main">
-            Open it
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="New folder"
+      action="Open it"
+      onSubmit={() => {
+        const read = readFolder(text);
+        if ("wrong" in read) setWrong(read.wrong);
+        else onFolder(prefix + read.prefix);
+      }}
+      onClose={onClose}
+    >
+      <TextField
+        label="Name"
+        help="A folder exists while a file is in it. It opens empty; upload something into it."
+        error={wrong}
+        autofocus
+        value={text}
+        onValue={setText}
+      />
+    </FormDialog>
   );
 }

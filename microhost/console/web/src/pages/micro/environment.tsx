@@ -1,7 +1,7 @@
 import { ClipboardPaste, Pencil, Plus, Trash2 } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Button, IconButton } from "../../components/button";
-import { confirm, Dialog } from "../../components/dialog";
+import { confirm, Dialog, FormDialog } from "../../components/dialog";
 import { Empty, Failure, Show, toast } from "../../components/feedback";
 import { TextArea, TextField } from "../../components/field";
 import { Card } from "../../components/page";
@@ -125,35 +125,26 @@ function SetOne({ name: given, known, change, onClose }: DialogProps & { name: s
   });
   const replaces = !given && known.includes(name.trim());
   return (
-    <Dialog title={given ? `Set ${given}` : "New variable"} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void saving.run();
-        }}
-      >
-        {!given && (
-          <TextField
-            label="Name"
-            help={replaces ? "It is there already; its value is replaced." : "Letters, digits and “_”."}
-            required
-            autofocus
-            spellcheck={false}
-            value={name}
-            onValue={setName}
-          />
-        )}
-        <TextArea label="Value" rows={3} autofocus={Boolean(given)} value={value} onValue={setValue} />
-        <Failure error={saving.error} />
-        <RefusalLog error={saving.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={saving.busy}>
-            Save
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog
+      title={given ? `Set ${given}` : "New variable"}
+      action="Save"
+      doing={saving}
+      onClose={onClose}
+    >
+      {!given && (
+        <TextField
+          label="Name"
+          help={replaces ? "It is there already; its value is replaced." : "Letters, digits and “_”."}
+          required
+          autofocus
+          spellcheck={false}
+          value={name}
+          onValue={setName}
+        />
+      )}
+      <TextArea label="Value" rows={3} autofocus={Boolean(given)} value={value} onValue={setValue} />
+      <RefusalLog error={saving.error} />
+    </FormDialog>
   );
 }
 

@@ -2,7 +2,7 @@ import { KeyRound, Trash2 } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { Button, IconButton } from "../../components/button";
-import { confirm, Dialog } from "../../components/dialog";
+import { confirm, Dialog, FormDialog } from "../../components/dialog";
 import { Empty, Failure, Notice, Show, toast } from "../../components/feedback";
 import { TextField } from "../../components/field";
 import { Card } from "../../components/page";
@@ -114,29 +114,15 @@ function NewKey({ micro, onMade, onClose }: { micro: Micro; onMade: () => void; 
   });
   if (key) return <ShownOnce micro={micro} keyText={key} onClose={onClose} />;
   return (
-    <Dialog title="New API key" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void making.run();
-        }}
-      >
-        <TextField label="Name" required autofocus value={name} onValue={setName} />
-        <TextField
-          label="Description"
-          help="Who has it, and what for."
-          value={description}
-          onValue={setDescription}
-        />
-        <Failure error={making.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={making.busy}>
-            Make the key
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="New API key" action="Make the key" doing={making} onClose={onClose}>
+      <TextField label="Name" required autofocus value={name} onValue={setName} />
+      <TextField
+        label="Description"
+        help="Who has it, and what for."
+        value={description}
+        onValue={setDescription}
+      />
+    </FormDialog>
   );
 }
 

@@ -1,8 +1,6 @@
 import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { Button } from "../../components/button";
-import { Dialog } from "../../components/dialog";
-import { Failure } from "../../components/feedback";
+import { FormDialog } from "../../components/dialog";
 import { SelectField, TextField } from "../../components/field";
 import { api, url } from "../../lib/api";
 import { useAction, useLoad } from "../../lib/loading";
@@ -25,35 +23,21 @@ export function NewMicro({ project, onClose }: { project: string; onClose: () =>
     go(paths.micro(micro), { replace: true });
   });
   return (
-    <Dialog title="New Micro" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void making.run();
-        }}
-      >
-        <TextField
-          label="Name"
-          help="It stands in addresses and in the deta command."
-          required
-          autofocus
-          value={name}
-          onValue={setName}
-        />
-        <SelectField
-          label="Runtime"
-          options={[["", "The newest Python"], ...runtimes]}
-          value={runtime}
-          onValue={setRuntime}
-        />
-        <Failure error={making.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={making.busy}>
-            Create
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="New Micro" action="Create" doing={making} onClose={onClose}>
+      <TextField
+        label="Name"
+        help="It stands in addresses and in the deta command."
+        required
+        autofocus
+        value={name}
+        onValue={setName}
+      />
+      <SelectField
+        label="Runtime"
+        options={[["", "The newest Python"], ...runtimes]}
+        value={runtime}
+        onValue={setRuntime}
+      />
+    </FormDialog>
   );
 }

@@ -1,7 +1,7 @@
 import { Plus, Trash2 } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Button, IconButton } from "../../components/button";
-import { confirm, Dialog } from "../../components/dialog";
+import { confirm, FormDialog } from "../../components/dialog";
 import { Empty, Failure, Show, toast } from "../../components/feedback";
 import { TextField } from "../../components/field";
 import { Card } from "../../components/page";
@@ -128,29 +128,15 @@ function NewToken({ onMade, onClose }: { onMade: (made: Made) => void; onClose: 
     onMade({ name: name.trim(), token: given.token });
   });
   return (
-    <Dialog title="New access token" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void making.run();
-        }}
-      >
-        <TextField
-          label="Name"
-          help="What it is for, such as build server."
-          required
-          autofocus
-          value={name}
-          onValue={setName}
-        />
-        <Failure error={making.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={making.busy}>
-            Create
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="New access token" action="Create" doing={making} onClose={onClose}>
+      <TextField
+        label="Name"
+        help="What it is for, such as build server."
+        required
+        autofocus
+        value={name}
+        onValue={setName}
+      />
+    </FormDialog>
   );
 }

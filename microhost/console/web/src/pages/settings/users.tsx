@@ -1,7 +1,7 @@
 import { RotateCw, Trash2, UserPlus } from "lucide-preact";
 import { useState } from "preact/hooks";
 import { Button, IconButton } from "../../components/button";
-import { confirm, Dialog } from "../../components/dialog";
+import { confirm, FormDialog } from "../../components/dialog";
 import { Failure, Show, toast } from "../../components/feedback";
 import { TextField } from "../../components/field";
 import { Card } from "../../components/page";
@@ -137,29 +137,8 @@ function Invite({ onInvited, onClose }: { onInvited: (given: Invited) => void; o
   const [name, setName] = useState("");
   const inviting = useAction(async () => onInvited(await api.post("/users", { name: name.trim() })));
   return (
-    <Dialog title="Invite a member" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void inviting.run();
-        }}
-      >
-        <TextField
-          label="Name"
-          help="They log in with it."
-          required
-          autofocus
-          value={name}
-          onValue={setName}
-        />
-        <Failure error={inviting.error} />
-        <footer class="row end">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button type="submit" kind="main" busy={inviting.busy}>
-            Make an invitation
-          </Button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="Invite a member" action="Make an invitation" doing={inviting} onClose={onClose}>
+      <TextField label="Name" help="They log in with it." required autofocus value={name} onValue={setName} />
+    </FormDialog>
   );
 }
