@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.vm import image, machine, page
 from tests.vm.names import LISTEN
-from tests.vm.typing import Console
+from tests.vm.typist import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 # Priority "important", which is debootstrap's base system; and what a provider's image has beside it

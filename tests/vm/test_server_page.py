@@ -27,7 +27,7 @@ import pytest
 from tests.vm import page, server
 from tests.vm.__main__ import CACHE
 from tests.vm.server import BROUGHT, Server
-from tests.vm.typing import PROMPT, Console, Said
+from tests.vm.typist import PROMPT, Console, Said
 
 
 @dataclass(frozen=True)
