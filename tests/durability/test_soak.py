@@ -53,7 +53,7 @@ def run(event):
     return event.json
 """
 NODE = """
-const { App, Base } = require('deta');
+const {{ App, Base }} = require('deta');
 const app = App((request, response) => {{
   if (request.url === '/uncaught') {{ setTimeout(() => {{ throw new Error('soak'); }}, 1); return; }}
   if (request.url === '/base') return Base('soak').put({{ value: 1 }}, 'node').then(() => response.end('version {version}'));
