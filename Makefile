@@ -65,7 +65,7 @@ check: setup  ## style, types and the direction of imports
 	$(if $(NODE_IS_RECENT),cd $(WEB) && npm run --silent check && npm run --silent test)
 	$(if $(NODE_IS_RECENT),cd runtimes/node && $(CURDIR)/$(WEB)/node_modules/.bin/biome check --error-on-warnings .)
 
-test: setup  ## the whole suite but the long soaks (about half an hour on two cores)
+test: setup  ## the whole suite but the long soaks (three quarters of an hour on two cores)
 	$(RUN) pytest -q -m "not long" $(PYTEST)
 
 test-long: setup  ## the soaks

@@ -17,11 +17,10 @@ import socket
 import struct
 from pathlib import Path
 
-from sandbox import container_policy, policy, seccomp, wire
+from sandbox import container_policy, launch, policy, seccomp, wire
 from sandbox.container_policy import ContainerPolicy
 from sandbox.containers import Containers
 from sandbox.control import Control, GuestError
-from sandbox.forge import parent_of
 from sandbox.orders import ContainerPlace
 from sandbox.sandboxes import Sandbox
 from sandbox.workers import MountError
@@ -122,11 +121,11 @@ class ContainerSandbox(Sandbox):
         async with asyncio.timeout(CONNECT_S):
             peer, _ = await asyncio.get_running_loop().sock_accept(listener)
         pid, uid, _ = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        if uid != self.uid or pid <= 0 or parent_of(pid) != first:
+        if uid != self.uid or pid <= 0 or launch.parent_of(pid) != first:
             peer.close()
             raise GuestError("somebody else than the guest connected")
         self._take_template(pid)
-        if parent_of(pid) != first:  # it died, and its number may be another's
+        if launch.parent_of(pid) != first:  # it died, and its number may be another's
             peer.close()
             raise GuestError("the guest died")
         return peer

@@ -24,6 +24,7 @@ KILL_S = 5.0
 POLL_S = 0.0005
 POLL_LONGEST_S = 0.01
 TEMPLATE_LEAVES_S = 2.0
+REMOVE_S = 5.0
 
 # _IOWR(0xFF, 11, 64 bytes): PIDFD_GET_INFO; Linux 6.15 keeps the exit status for it
 _PIDFD_GET_INFO = 0xC040_FF0B
@@ -171,6 +172,18 @@ class Executor:
             "peak_memory_bytes": slot.group.peak_memory_bytes(),
             "cpu_s": slot.group.cpu_s(),
         }
+
+
+async def remove(group: Group) -> None:
+    """Remove an empty group; the kernel may need a moment to let go of the last process.
+
+    Raises: SurvivorError.
+    """
+    deadline = time.monotonic() + REMOVE_S
+    while not group.remove():
+        if time.monotonic() > deadline:
+            raise SurvivorError(f"control group '{group.path}' cannot be removed")
+        await asyncio.sleep(0.002)
 
 
 async def empty(group: Group) -> None:

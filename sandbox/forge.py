@@ -22,10 +22,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sandbox import memory, policy, users, wire
+from sandbox import launch, memory, policy, users, wire
 from sandbox.cgroups import Group
 from sandbox.control import Control, GuestError
-from sandbox.executors import Executor, Slot, SurvivorError
+from sandbox.executors import Executor, Slot, SurvivorError, remove
 from sandbox.memory import Doorbell
 from sandbox.orders import Cause, Means, Order, SandboxError
 from sandbox.workers import MountError
@@ -242,7 +242,7 @@ class Forge:
             raise GuestError("the template answered with something that is not in the contract")
         # not by the template's list of children: the kernel leaves some out while others end
         inside = [each for each in slot.group.processes() if each != self._template.pid]
-        executor.watch(next((each for each in inside if parent_of(each) == self._template.pid), 0))
+        executor.watch(next((each for each in inside if launch.parent_of(each) == self._template.pid), 0))
         return executor
 
     def _hand_out(self, executor: Executor) -> None:
@@ -393,27 +393,6 @@ class Forge:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def remove(group: Group) -> None:
-    """Remove an empty group; the kernel may need a moment to let go of the last process.
-
-    Raises: SurvivorError.
-    """
-    deadline = time.monotonic() + FORK_S
-    while not group.remove():
-        if time.monotonic() > deadline:
-            raise SurvivorError(f"control group '{group.path}' cannot be removed")
-        await asyncio.sleep(0.002)
-
-
-def parent_of(pid: int) -> int:
-    """Give the parent of a process, 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 def _pipe() -> tuple[int, int]:

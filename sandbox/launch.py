@@ -162,3 +162,21 @@ def _place_descriptors(wanted: Sequence[int], complaint: int) -> int:
 
 def _dup_above(descriptor: int, lowest: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def children_of(pid: int) -> list[int]:
+    """Give the children of a process, none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(each) for each in file.read().split()]
+    except OSError:
+        return []
+
+
+def parent_of(pid: int) -> int:
+    """Give the parent of a process, 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

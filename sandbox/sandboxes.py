@@ -22,8 +22,8 @@ from typing import Any, Literal
 from sandbox import forksafety, kernel, launch, memory, policy, router, seccomp, wire
 from sandbox.cgroups import Freezer, Group
 from sandbox.control import Control, GuestError
-from sandbox.executors import Executor, Slot, SurvivorError, empty
-from sandbox.forge import Forge, Template, remove
+from sandbox.executors import Executor, Slot, SurvivorError, empty, remove
+from sandbox.forge import Forge, Template
 from sandbox.interpreters import outside_system
 from sandbox.memory import Doorbell
 from sandbox.networks import Network
@@ -178,8 +178,8 @@ class Sandbox:
     def _find_template(self) -> None:
         """Find the guest: the only child of bwrap's only child. No tenant code has run yet."""
         assert self._bwrap is not None
-        inner = _children(self._bwrap.pid)
-        guests = _children(inner[0]) if len(inner) == 1 else []
+        inner = launch.children_of(self._bwrap.pid)
+        guests = launch.children_of(inner[0]) if len(inner) == 1 else []
         if len(guests) != 1:
             raise GuestError(f"bwrap has {len(inner)} children and {len(guests)} guests, not one each")
         self._take_template(guests[0])
@@ -494,14 +494,6 @@ class Sandbox:
             "memory_bytes": self._group.memory_bytes(),
             "executors": [each.id for each in self.executors.values() if each.holder is not None],
         }
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(each) for each in file.read().split()]
-    except OSError:
-        return []
 
 
 def _memfd(data: bytes) -> int:

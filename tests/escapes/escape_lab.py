@@ -162,6 +162,17 @@ class Lab:
         """Run a coroutine on the lab's loop and give its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(slow(within_s))
 
+    def wait_for_compiling(self) -> None:
+        """Wait until the warden has compiled the runtime, which it does once, beside its work, after the first start."""
+        until(lambda: "warden-compile" not in self._workers(), "the runtime is compiled", within_s=60)
+
+    def _workers(self) -> list[str]:
+        names = []
+        for pid in children_of(self.process.pid or 0):
+            with contextlib.suppress(OSError):
+                names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+        return names
+
     def bundle(self, files: Mapping[str, str | bytes]) -> str:
         """Put code into the data directory; gives the revision's id."""
         revision = secrets.token_hex(8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -120,15 +119,6 @@ def settled_count(directory: Path) -> int:
     return seen[-1]
 
 
-def names_of_children(lab: Lab) -> list[str]:
-    """Name the warden's own processes."""
-    names = []
-    for pid in children_of(lab.process.pid or 0):
-        with contextlib.suppress(OSError):
-            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
-    return names
-
-
 def test_executors_and_their_sandbox_may_end_in_the_same_moment(
     new_lab: NewLab, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,8 +126,7 @@ def test_executors_and_their_sandbox_may_end_in_the_same_moment(
     lab = new_lab()
     witness = lab.start("def attack(argument): return 1")
     witness.attack()
-    # the compiling of the runtime, once after the start, holds descriptors of its own
-    until(lambda: "warden-compile" not in names_of_children(lab), "the runtime is compiled", within_s=60)
+    lab.wait_for_compiling()  # it holds descriptors of its own
     descriptors = Path(f"/proc/{lab.process.pid}/fd")
     until(lambda: witness.spare_pids(), "a spare of the witness")
     before = None

@@ -10,15 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.building import build_wheel
 from tests.driving import CHECKOUT, Host, zip_app
 
 pytestmark = pytest.mark.root
-BUILD = "import sys, hatchling.build as build; build.build_wheel(sys.argv[1])"
 
 
 def test_the_wheel_serves_the_console_and_a_micro(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], cwd=CHECKOUT, check=True, timeout=100)
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = build_wheel(tmp_path)
     uv = str(Path(sys.executable).parent / "uv")
     environment = {
         **os.environ,

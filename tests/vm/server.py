@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.building import build_wheel
 from tests.vm import image, machine, page
 from tests.vm.names import LISTEN
 from tests.vm.typist import Console
@@ -27,7 +27,6 @@ BASE = ("dbus", "libpam-systemd")
 PROCESSORS, MEMORY_MIB = 1, 1024
 BROUGHT = "/srv/brought"
 HELPERS = ("names.py", "scribe.py")
-BUILD = "import sys, hatchling.build as build; build.build_wheel(sys.argv[1])"
 FETCH_S, BOOT_S = 600.0, 300.0
 
 
@@ -71,14 +70,6 @@ def fetch_wheels(wheel: Path, cache: Path) -> Path:
     return folder
 
 
-def build_wheel(into: Path) -> Path:
-    """Build the wheel of the checkout, as `uv build` does; gives it."""
-    assert (ROOT / "microhost/console/static").exists(), "the console's pages are not built (make setup)"
-    subprocess.run([sys.executable, "-c", BUILD, str(into)], cwd=ROOT, check=True, timeout=100)
-    (wheel,) = into.glob("*.whl")
-    return wheel
-
-
 class Server:
     """Switch the machine on; `root` and `person` type at it."""
 
@@ -111,6 +102,7 @@ class Server:
         """Make the disk with what the reader brings: the wheel and deploy/; and with what the network would give."""
         brought = place / "brought"
         brought.mkdir()
+        assert (ROOT / "microhost/console/static").exists(), "the console's pages are not built (make setup)"
         wheel = build_wheel(brought)
         shutil.copytree(ROOT / "deploy", brought / "deploy")
         shutil.copytree(fetch_wheels(wheel, cache), brought / "wheels")

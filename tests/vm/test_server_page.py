@@ -302,10 +302,8 @@ def test_a_log_that_is_copied_and_cut_loses_lines(machine: Server) -> None:
     """The known-bad twin: what deploy/logrotate must not do."""
     root, log = machine.root, "/var/log/lossy.log"
     ask(root, f"systemd-run -q --unit=lossy -p StandardError=append:{log} sleep 9999")
-    ask(
-        root, f"printf '{log} {{\\nrotate 14\\ncompress\\ndelaycompress\\ncopytruncate\\n}}\\n' > /root/lossy"
-    )
-    written, kept = rotate(root, "lossy.service", "/root/lossy", log, pause_s=0.0)
+    ask(root, f"printf '{log} {{\\nrotate 14\\ncompress\\ndelaycompress\\ncopytruncate\\n}}\\n' > /run/lossy")
+    written, kept = rotate(root, "lossy.service", "/run/lossy", log, pause_s=0.0)
     print(f"copied and cut three times while {written} lines were written: {written - kept} lost")
     assert kept < written
 
